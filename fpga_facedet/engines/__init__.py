@@ -1,0 +1,1 @@
+"""Engines: one small interface, one file for each way to run an accelerator."""
