@@ -45,11 +45,11 @@ def _cameras() -> tuple[bool, str]:
 
 
 def _python() -> tuple[bool, str]:
-    version = platform.python_version()
-    return sys.version_info >= (3, 11), f"{version}" + (
-        "" if sys.version_info >= (3, 11) else " (3.11 for the compiler)"
-    )
+    version, enough = platform.python_version(), sys.version_info >= (3, 11)
+    return enough, version if enough else f"{version}; install 3.11 for the compiler"
 
+
+_FROM_AMD = "install it from AMD and put it on the PATH"
 
 _PARTS: tuple[tuple[str, Callable[[], tuple[bool, str]], str], ...] = (
     ("Python", _python, "3.11: everything; 3.10: the board's host and the stream"),
@@ -63,10 +63,10 @@ _PARTS: tuple[tuple[str, Callable[[], tuple[bool, str]], str], ...] = (
     ("g++", lambda: _program("g++", "apt-get install g++"), "verify, the rtl engine"),
     ("make", lambda: _program("make", "apt-get install make"), "verify, the rtl engine"),
     ("scikit-image", lambda: _package("scikit-image"), "the demo's photographs"),
-    ("Vivado", lambda: _program("vivado", "install it from AMD and put it on the PATH"), "a bitstream for the board"),
+    ("Vivado", lambda: _program("vivado", _FROM_AMD), "a bitstream for the board"),
     (
         "Vitis HLS",
-        lambda: _program("vitis_hls", "install it from AMD and put it on the PATH"),
+        lambda: _program("vitis_hls", _FROM_AMD),
         "synthesis of HLS layers",
     ),
     ("pynq", lambda: _package("pynq"), "driving the accelerator (only on a PYNQ board)"),
