@@ -1,0 +1,369 @@
+"""The command `facedet`: each command checks its words, calls its room and prints what came of it.
+
+Results go to stdout, progress and remarks to stderr. Exit code 0: done; 2: the user can put it right; 1: our fault.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fpga_facedet import __version__
+from fpga_facedet.console import Reporter
+from fpga_facedet.errors import FacedetError, UserError
+
+DEFAULT_MODEL = "lpyolo-4w4a"
+DEFAULT_BOARD = "pynq-z2"
+BUILD_FOLDER = Path("build")
+
+app = typer.Typer(
+    name="facedet",
+    help="Generate FPGA face detectors, prove them bit for bit, and run them.\n\n"
+    "First steps: [bold]facedet run --source astronaut[/] finds a face; [bold]facedet demo[/] shows the whole way "
+    "from the 4-bit network to faces on a TCP client; [bold]facedet doctor[/] says what this machine lacks.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A detector of the zoo, or a model file (QONNX).")]
+BoardOption = Annotated[str, typer.Option("--board", "-b", help="The board the accelerator is for.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
+EngineOption = Annotated[
+    str,
+    typer.Option("--engine", "-e", help="golden: exact integers on this CPU; rtl: the hardware itself, simulated."),
+]
+AcceleratorOption = Annotated[
+    Path | None,
+    typer.Option("--accelerator", "-a", help="A folder that `facedet build` wrote; --engine rtl needs one."),
+]
+ScoreOption = Annotated[
+    float | None,
+    typer.Option("--min-score", help="Report faces of at least this score, 0 to 1 (default: the model's own)."),
+]
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        "-s",
+        help="A picture, a folder, a video, a camera index (0), an rtsp:// or http:// address, or a photograph of an "
+        "installed package: astronaut, grace_hopper, coffee, chelsea, page.",
+    ),
+]
+
+
+FramesLimit = Annotated[int | None, typer.Option("--limit", help="Stop after so many frames.")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say_where(place: Any) -> None:
+    _say(f"Listening on {place.host}:{place.port}; watch it: facedet watch {place.host}:{place.port}")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"facedet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _open_engine(name: str, model: str, accelerator: Path | None) -> Any:
+    """Open the engine, first building the accelerator that `rtl` needs where none was given."""
+    from fpga_facedet import zoo
+    from fpga_facedet.engines.choose import open_engine
+
+    if name == "rtl" and accelerator is None:
+        accelerator = _built(zoo.model_path(model), BUILD_FOLDER / f"{Path(model).stem}-{DEFAULT_BOARD}")
+    return open_engine(name, zoo.model_path(model), accelerator)
+
+
+def _built(model: Path, folder: Path) -> Path:
+    """Return `folder` with the accelerator of `model` in it, built now unless it stands there already."""
+    from fpga_facedet.files import sha256_of
+    from fpga_facedet.manifest import Manifest
+
+    try:
+        if Manifest.load(folder).model.sha256 == sha256_of(model):
+            return folder
+    except UserError:
+        pass
+    from fpga_facedet.boards import get_board
+    from fpga_facedet.compiler.flow import build as build_accelerator
+
+    _say(f"There is no accelerator of this model in {folder} yet; building it (a minute or two).")
+    with Reporter() as report:
+        build_accelerator(model, get_board(DEFAULT_BOARD), folder, progress=report)
+    return folder
+
+
+@app.command()
+def train(
+    spec: Annotated[str, typer.Option("--spec", help="A detector of the zoo, or a spec file (TOML).")],
+    data: Annotated[Path, typer.Option("--data", help="A folder with labels_train.txt, labels_val.txt and images.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where checkpoints, the log and the model go.")],
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="How long to train, warm-up and quantization in all.")
+    ] = 60.0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run in --out stopped.")] = False,
+) -> None:
+    """Train a detector on labelled photographs; Ctrl-C saves, --resume goes on."""
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", "-c", help="A checkpoint of `facedet train`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write (.onnx).")],
+) -> None:
+    """Make a model file (QONNX with its metadata) of a checkpoint."""
+
+
+@app.command()
+def build(
+    model: ModelOption = DEFAULT_MODEL,
+    board: BoardOption = DEFAULT_BOARD,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to write (default: build/MODEL-BOARD).")
+    ] = None,
+    target_fps: Annotated[float | None, typer.Option("--target-fps", help="Frames a second to fold for.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from-step", help="Resume at this step of an earlier build.")
+    ] = None,
+    to_step: Annotated[str | None, typer.Option("--to-step", help="Stop after this step.")] = None,
+    list_steps: Annotated[bool, typer.Option("--list-steps", help="Print the steps' names and stop.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Compile a model into an accelerator: RTL, manifest and reports; each step is checked against the first."""
+    from fpga_facedet import zoo
+    from fpga_facedet.boards import get_board
+
+    # Before the compiler is imported, which takes seconds: a wrong name is said at once.
+    chosen, model_file = get_board(board), zoo.model_path(model)
+    from fpga_facedet.compiler import flow
+
+    if list_steps:
+        print("\n".join(flow.STEPS))
+        return
+    folder = out or BUILD_FOLDER / f"{Path(model).stem}-{board}"
+    with Reporter() as report:
+        manifest = flow.build(
+            model_file,
+            chosen,
+            folder,
+            target_fps=target_fps,
+            from_step=from_step,
+            to_step=to_step,
+            progress=report,
+        )
+    figures = {f.name: {"value": f.value, "unit": f.unit, "evidence": f.evidence} for f in manifest.figures}
+    if json_output:
+        _print_json({"out": str(folder), "model": manifest.model.name, "board": board, "figures": figures})
+        return
+    table = Table("figure", "value", "unit", "evidence")
+    for name, figure in figures.items():
+        table.add_row(name, f"{figure['value']:g}", figure["unit"], figure["evidence"])
+    Console().print(table)
+    print(f"{manifest.model.name} for {chosen.title} is in {folder}; its report: {folder / 'report.html'}")
+
+
+@app.command()
+def verify(
+    accelerator: Annotated[Path, typer.Argument(help="A folder that `facedet build` wrote.", show_default=False)],
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Different frames, sent back to back.")] = 3,
+    stalls: Annotated[
+        bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the noise frames and the stalls.")] = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Prove the hardware bit for bit: simulate it on several frames, compare each byte with the golden engine."""
+    from fpga_facedet.verification.verify import verify as verify_accelerator
+
+    with Reporter() as report:
+        result = verify_accelerator(accelerator, frames=frames, stalls=stalls, seed=seed, progress=report)
+    if json_output:
+        _print_json(result.to_dict())
+    else:
+        print(result.describe())
+    if result.mismatched_bytes:
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    source: SourceOption,
+    engine: EngineOption = "golden",
+    model: ModelOption = DEFAULT_MODEL,
+    accelerator: AcceleratorOption = None,
+    min_score: ScoreOption = None,
+    jsonl: Annotated[Path | None, typer.Option("--jsonl", help="Write one JSON line a picture to this file.")] = None,
+    annotated: Annotated[
+        Path | None, typer.Option("--annotated", help="Write pictures with boxes to this folder.")
+    ] = None,
+    limit: FramesLimit = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Find faces in pictures, videos or a camera; boxes are x1, y1, x2, y2 in pixels of the picture as stored."""
+    from fpga_facedet.host import commands
+
+    opened = _open_engine(engine, model, accelerator)
+    with contextlib.closing(opened):
+        summary = commands.run(
+            source,
+            opened,
+            min_score=min_score,
+            jsonl=jsonl,
+            annotated=annotated,
+            limit=limit,
+            on_result=lambda result: None if json_output else print(commands.describe_result(result), flush=True),
+            on_warning=_say,
+        )
+    if json_output:
+        _print_json(summary.to_dict())
+
+
+@app.command()
+def serve(
+    source: SourceOption,
+    engine: EngineOption = "golden",
+    model: ModelOption = DEFAULT_MODEL,
+    accelerator: AcceleratorOption = None,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; 0.0.0.0 lets the whole network watch.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="The TCP port; 0 takes a free one.")
+    ] = 5566,
+    loop: Annotated[bool, typer.Option("--loop", help="Start the source again at its end, for ever.")] = False,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Highest rate (default: a video's own); 0: no limit.")
+    ] = None,
+    wait_clients: Annotated[int | None, typer.Option("--wait-clients", min=0, help="Begin when so many watch.")] = None,
+    min_score: ScoreOption = None,
+    limit: FramesLimit = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Stream the faces of a source over TCP, a JSON line a frame; read it with `facedet watch` or nc."""
+    from fpga_facedet.host import commands
+
+    opened = _open_engine(engine, model, accelerator)
+    with contextlib.closing(opened):
+        summary = commands.serve(
+            source,
+            opened,
+            host=host,
+            port=port,
+            loop=loop,
+            fps=fps,
+            wait_clients=wait_clients,
+            min_score=min_score,
+            limit=limit,
+            on_listening=_say_where,
+            on_watchers=lambda count: _say(f"{count} watching."),
+            on_warning=_say,
+        )
+    if json_output:
+        _print_json(summary.to_dict())
+    else:
+        print(f"Sent {summary.metrics.frames} frames of {summary.source}.")
+
+
+@app.command()
+def watch(
+    address: Annotated[str, typer.Argument(help="HOST:PORT of a `facedet serve`.", show_default=False)],
+    count: Annotated[int | None, typer.Option("--count", help="End after so many frames.")] = None,
+    reconnect: Annotated[
+        bool, typer.Option("--reconnect/--no-reconnect", help="Come back when the server does.")
+    ] = True,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the stream's own JSON lines.")] = False,
+) -> None:
+    """Show a stream of faces as it comes."""
+    from fpga_facedet.host import commands
+    from fpga_facedet.stream.client import Reconnect
+
+    def show(message: Any) -> None:
+        if json_output:
+            _print_json(message)
+        else:
+            print(commands.describe_message(message), flush=True)
+
+    commands.watch(address, show, count=count, reconnect=Reconnect() if reconnect else None)
+
+
+@app.command()
+def demo(
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", help="What to watch instead of the two photographs.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where accelerator, pictures and reports go.")] = BUILD_FOLDER
+    / "demo",
+    model: ModelOption = DEFAULT_MODEL,
+    board: BoardOption = DEFAULT_BOARD,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to stream.")] = 60,
+) -> None:
+    """Show the whole way: build the accelerator, prove it on a photograph, stream faces to a TCP client."""
+    from fpga_facedet.demo import run_demo
+
+    run_demo(model=model, board=board, out=out, source=source, frames=frames)
+
+
+@app.command()
+def doctor(json_output: JsonOption = False) -> None:
+    """Say what is installed, what is missing, and what each missing part would enable."""
+    from fpga_facedet.doctor import as_dicts, examine
+
+    findings = examine()
+    if json_output:
+        _print_json({"parts": as_dicts(findings)})
+        return
+    table = Table("", "part", "version, place or remedy", "enables")
+    for finding in findings:
+        mark = "[green]found[/]" if finding.found else "[yellow]missing[/]"
+        table.add_row(mark, finding.part, finding.detail, finding.enables)
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; every failure is one sentence on stderr and an exit code."""
+    try:
+        app()
+    except FacedetError as error:
+        _leave(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone (facedet watch | head): nothing is wrong, and nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except Exception as error:
+        if os.environ.get("FACEDET_TRACEBACK"):
+            raise
+        what = f"{type(error).__name__}: {error}".rstrip(": ")
+        _leave(f"internal error ({what}); set FACEDET_TRACEBACK=1 to see where, and please report it", 1)
+
+
+def _leave(sentence: str, code: int) -> NoReturn:
+    print(f"facedet: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,26 @@
+"""From an engine's name to the engine; each is imported only when it is asked for."""
+
+from pathlib import Path
+
+from fpga_facedet.engines.protocol import Engine
+from fpga_facedet.errors import UserError
+
+NAMES = ("golden", "rtl")
+
+
+def open_engine(name: str, model: Path, accelerator: Path | None = None) -> Engine:
+    """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
+
+    Raises UserError for an unknown name, or for `rtl` without a built accelerator.
+    """
+    if name == "golden":
+        from fpga_facedet.engines.golden import GoldenEngine
+
+        return GoldenEngine(accelerator or model)
+    if name == "rtl":
+        if accelerator is None:
+            raise UserError("The engine rtl simulates an accelerator; give its folder with --accelerator DIR.")
+        from fpga_facedet.engines.rtl import RtlEngine
+
+        return RtlEngine(accelerator)
+    raise UserError(f"Unknown engine '{name}'; choose one of: {', '.join(NAMES)}.")
