@@ -95,9 +95,11 @@ def _open_engine(name: str, model: str, accelerator: Path | None) -> Any:
     from fpga_facedet import zoo
     from fpga_facedet.engines.choose import open_engine
 
+    file = zoo.model_path(model)
     if name == "rtl" and accelerator is None:
-        accelerator = _built(zoo.model_path(model), BUILD_FOLDER / f"{Path(model).stem}-{DEFAULT_BOARD}")
-    return open_engine(name, zoo.model_path(model), accelerator)
+        accelerator = _built(file, BUILD_FOLDER / f"{Path(model).stem}-{DEFAULT_BOARD}")
+    with Reporter() as report:
+        return open_engine(name, file, accelerator, report)
 
 
 def _built(model: Path, folder: Path) -> Path:
@@ -130,6 +132,17 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run in --out stopped.")] = False,
 ) -> None:
     """Train a detector on labelled photographs; Ctrl-C saves, --resume goes on."""
+    from fpga_facedet.spec import DetectorSpec
+
+    chosen = DetectorSpec.load(spec)
+    from fpga_facedet.training.finish import finish
+    from fpga_facedet.training.trainer import TrainingConfig
+    from fpga_facedet.training.trainer import train as train_detector
+
+    train_detector(chosen, data, out, TrainingConfig(minutes=minutes), resume)
+    _say("Choosing the score threshold on the validation pictures and exporting.")
+    finished = finish(out, data)
+    print(f"The model is {finished.model}; AP@0.5 on its validation pictures: {finished.validation_ap:.3f}.")
 
 
 @app.command()
@@ -138,6 +151,10 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write (.onnx).")],
 ) -> None:
     """Make a model file (QONNX with its metadata) of a checkpoint."""
+    from fpga_facedet.training.finish import export_checkpoint
+
+    export_checkpoint(checkpoint, out)
+    print(f"The model is {out}; look at it with: facedet run --source astronaut --model {out}")
 
 
 @app.command()
@@ -348,7 +365,7 @@ def doctor(json_output: JsonOption = False) -> None:
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
     try:
-        app()
+        app(prog_name="facedet")
     except FacedetError as error:
         _leave(str(error), error.exit_code)
     except BrokenPipeError:

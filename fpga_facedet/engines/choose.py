@@ -1,5 +1,6 @@
 """From an engine's name to the engine; each is imported only when it is asked for."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fpga_facedet.engines.protocol import Engine
@@ -8,10 +9,13 @@ from fpga_facedet.errors import UserError
 NAMES = ("golden", "rtl")
 
 
-def open_engine(name: str, model: Path, accelerator: Path | None = None) -> Engine:
+def open_engine(
+    name: str, model: Path, accelerator: Path | None = None, progress: Callable[[str, float], None] | None = None
+) -> Engine:
     """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
 
-    Raises UserError for an unknown name, or for `rtl` without a built accelerator.
+    `progress` is told what goes on, and its share (0..1), while a simulator is compiled. Raises UserError for an
+    unknown name, or for `rtl` without a built accelerator.
     """
     if name == "golden":
         from fpga_facedet.engines.golden import GoldenEngine
@@ -22,5 +26,5 @@ def open_engine(name: str, model: Path, accelerator: Path | None = None) -> Engi
             raise UserError("The engine rtl simulates an accelerator; give its folder with --accelerator DIR.")
         from fpga_facedet.engines.rtl import RtlEngine
 
-        return RtlEngine(accelerator)
+        return RtlEngine(accelerator, progress)
     raise UserError(f"Unknown engine '{name}'; choose one of: {', '.join(NAMES)}.")
