@@ -21,6 +21,8 @@ from fpga_facedet.errors import FacedetError, UserError
 DEFAULT_MODEL = "lpyolo-4w4a"
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
+INTERRUPTED = 130
+"""Exit code of what was stopped before its end, as a shell reports it."""
 
 app = typer.Typer(
     name="facedet",
@@ -259,6 +261,8 @@ def run(
         )
     if json_output:
         _print_json(summary.to_dict())
+    if summary.stopped:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -373,7 +377,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        _leave("interrupted", INTERRUPTED)
     except Exception as error:
         if os.environ.get("FACEDET_TRACEBACK"):
             raise

@@ -1,0 +1,87 @@
+"""From the head's integers to faces in the pixels of the picture."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from fpga_facedet.detections import Detections, nms
+from fpga_facedet.errors import InternalError, UserError
+from fpga_facedet.letterbox import Letterbox
+from fpga_facedet.manifest import HeadInfo, Manifest
+
+VALUES_PER_ANCHOR = 6
+"""Channels of one anchor, in this order: x, y, w, h, objectness, face."""
+
+
+def decode(output: npt.NDArray[np.int8], head: HeadInfo, score_threshold: float | None = None) -> Detections:
+    """Read one picture's head output as boxes in pixels of the detector's input, before suppression.
+
+    `output` is int8 (grid_height, grid_width, 6 * anchors), q; with t = q * output_scale in -1..1:
+
+        cx = (tx + 0.5 + cell_x) * stride         w = (tw + 1)^2 * anchor_w
+        cy = (ty + 0.5 + cell_y) * stride         h = (th + 1)^2 * anchor_h
+        score = (t_objectness / 2 + 0.5) * (t_face / 2 + 0.5)
+
+    Returns every candidate with score >= `score_threshold` (0..1, the head's own by default) in the order of the
+    grid: rows, columns, anchors. The threshold is compared in integers and only what passes is computed, in float32;
+    for whole anchors, inputs up to 512 pixels and 8-bit outputs every intermediate and result is exact, so all
+    processors agree. Raises InternalError where `output` is not the head's, UserError for a threshold outside 0..1.
+    """
+    steps = _steps(head)
+    anchors = len(head.anchors)
+    if output.shape != (head.grid_height, head.grid_width, VALUES_PER_ANCHOR * anchors) or output.dtype != np.int8:
+        raise InternalError(
+            f"The engine gave {output.dtype} {output.shape} where the manifest's head has int8 "
+            f"({head.grid_height}, {head.grid_width}, {VALUES_PER_ANCHOR * anchors}); build the accelerator again."
+        )
+    grid = output.reshape(head.grid_height, head.grid_width, anchors, VALUES_PER_ANCHOR)
+    # score = product / (2 * steps)^2, product a whole number: the threshold moves to its side, rounded up.
+    product = (grid[..., 4].astype(np.int32) + steps) * (grid[..., 5].astype(np.int32) + steps)
+    full = 4 * steps * steps
+    least = math.ceil(check_threshold(head.score_threshold if score_threshold is None else score_threshold) * full)
+    cell_y, cell_x, anchor = np.nonzero(product >= least)
+    t = grid[cell_y, cell_x, anchor, :4].astype(np.float32) / np.float32(steps)
+    cells = np.stack([cell_x, cell_y], axis=1).astype(np.float32)
+    centre = (t[:, :2] + np.float32(0.5) + cells) * np.float32(head.stride)
+    side = t[:, 2:] + np.float32(1)
+    half = side * side * np.array(head.anchors, np.float32)[anchor] * np.float32(0.5)
+    scores = product[cell_y, cell_x, anchor].astype(np.float32) / np.float32(full)
+    return Detections(np.concatenate([centre - half, centre + half], axis=1), scores)
+
+
+def faces_in_frame(
+    output: npt.NDArray[np.int8],
+    manifest: Manifest,
+    letterbox: Letterbox,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+) -> Detections:
+    """Return the faces of one picture in pixels of the picture as stored, best first.
+
+    Every face with score >= `score_threshold` after suppression at `nms_iou`; both default to the manifest's. Boxes
+    are clipped to the picture, and what lies wholly in the letterbox's bars is no face of the picture and goes.
+    """
+    head = manifest.head
+    candidates = decode(output, head, score_threshold)
+    kept = nms(candidates, head.nms_iou if nms_iou is None else nms_iou)
+    faces = Detections(letterbox.to_frame(kept.boxes), kept.scores)
+    return faces[np.flatnonzero((faces.boxes[:, 2:] > faces.boxes[:, :2]).all(axis=1))]
+
+
+def check_threshold(value: float) -> float:
+    """Return `value`, a score or an overlap, where it lies in 0..1; UserError where it does not."""
+    if not 0 <= value <= 1:
+        raise UserError(f"The threshold {value} is outside 0..1; give a number between 0 and 1, such as 0.3.")
+    return value
+
+
+def _steps(head: HeadInfo) -> int:
+    """Return 1 / output_scale, which is whole for every HardTanh head."""
+    steps = round(1 / head.output_scale) if head.output_scale > 0 else 0
+    if steps < 1 or steps * head.output_scale != 1:
+        raise UserError(
+            f"The manifest's output scale {head.output_scale} is not one over a whole number; "
+            "build the accelerator again from a model of this version."
+        )
+    return steps

@@ -1,0 +1,259 @@
+import resource
+import socket
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from fpga_facedet.errors import UserError
+from fpga_facedet.stream import server as server_module
+from fpga_facedet.stream.server import QUEUE_LINES, StreamServer
+from tests.stream.conftest import HELLO, Watcher, line, seqs
+
+
+def wait_until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it has not come true"
+        time.sleep(0.005)
+
+
+def test_three_watchers_get_hello_every_line_in_order_and_the_end(start):
+    server = start()
+    watchers = [Watcher(server.port).read() for _ in range(3)]
+    server.wait_for_watchers(3)
+    for seq in range(2000):
+        server.publish(line(seq))
+    server.close()
+    for watcher in watchers:
+        messages = watcher.done()
+        assert messages[0]["type"] == "hello" and seqs(messages) == list(range(2000))
+        assert messages[-1] == {"type": "end", "frames": 2000, "reason": "finished"} and len(messages) == 2002
+
+
+def test_watchers_that_start_together_all_see_the_first_frame(start):
+    """The wait goes on while somebody still comes, also past the count that was asked for."""
+    server = start()
+    waiting = threading.Thread(target=server.wait_for_watchers, args=(1, 0.5))
+    waiting.start()
+    first = Watcher(server.port).read()
+    waiting.join(0.2)
+    assert waiting.is_alive(), "it began although others may still come"
+    second = Watcher(server.port).read()
+    waiting.join(10)
+    assert not waiting.is_alive() and server.watchers == 2
+    server.publish(line(0))
+    server.close()
+    assert seqs(first.done()) == seqs(second.done()) == [0]
+
+
+def test_a_later_watcher_begins_at_the_frame_of_that_moment(start):
+    server = start()
+    for seq in range(10):
+        server.publish(line(seq))
+    late = Watcher(server.port).read()
+    server.wait_for_watchers(1)
+    for seq in range(10, 20):
+        server.publish(line(seq))
+    server.close("stopped")
+    messages = late.done()
+    assert messages[0]["type"] == "hello" and seqs(messages) == list(range(10, 20))
+    assert messages[-1] == {"type": "end", "frames": 20, "reason": "stopped"}
+
+
+def test_a_slow_watcher_of_a_file_holds_it_up_and_misses_nothing(start):
+    server = start(patient=True)
+    slow = Watcher(server.port, 4096).read(lambda message: time.sleep(0.0005))
+    server.wait_for_watchers(1)
+    for seq in range(1500):
+        server.publish(line(seq, faces=4))
+    server.close()
+    assert seqs(slow.done()) == list(range(1500)) and server.dropped == 0
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_who_vanishes_or_stalls_does_not_hurt_the_others(start, patient):
+    server = start(patient, stall_seconds=1.5)
+    good = Watcher(server.port).read()
+    reset, closed, stalled = Watcher(server.port), Watcher(server.port), Watcher(server.port, 4096)
+    server.wait_for_watchers(4)
+    for seq in range(3000):
+        if seq == 100:
+            reset.vanish()
+        if seq == 200:
+            closed.socket.close()
+        if not patient and seq % 20 == 0:
+            time.sleep(0.005)  # a camera's pace: who reads keeps up
+        server.publish(line(seq, faces=4))
+    wait_until(lambda: server.watchers == 1)
+    server.close()
+    assert seqs(good.done()) == list(range(3000))
+    stalled.socket.close()
+
+
+def test_all_stalled_watchers_together_hold_a_file_up_once_not_each(start):
+    server = start(patient=True, stall_seconds=0.5)
+    stalled = [Watcher(server.port, 4096) for _ in range(8)]
+    server.wait_for_watchers(8)
+    began = time.monotonic()
+    for seq in range(3000):
+        server.publish(line(seq, faces=4))
+    assert time.monotonic() - began < 5 and server.watchers == 0
+    for watcher in stalled:
+        watcher.socket.close()
+
+
+def test_a_stalled_watcher_of_a_camera_takes_bounded_memory_and_no_time(start):
+    server = start(patient=False, stall_seconds=30)
+    stalled = Watcher(server.port, 4096)
+    server.wait_for_watchers(1)
+    long_line = line(0, faces=100)
+    tracemalloc.start()
+    began = time.monotonic()
+    for seq in range(5000):
+        server.publish(line(seq, faces=100) if seq % 100 == 0 else bytes(bytearray(long_line)))
+    assert time.monotonic() - began < 10
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2 * QUEUE_LINES * len(long_line) + 500_000
+    # What the kernel may hold is bounded too: all but that and the queue has been dropped.
+    assert server.dropped > 5000 - QUEUE_LINES - 400_000 / len(long_line)
+    stalled.socket.close()
+
+
+def test_a_slow_watcher_of_a_camera_misses_the_oldest_and_sees_the_gap(start):
+    server = start(patient=False)
+    slow = Watcher(server.port, 4096)
+    server.wait_for_watchers(1)
+    for seq in range(5000):
+        server.publish(line(seq, faces=4))
+    slow.read()
+    server.close()
+    messages = slow.done()
+    got = seqs(messages)
+    assert messages[0]["type"] == "hello" and messages[-1]["type"] == "end", "neither is ever dropped"
+    assert got[-1] == 4999 and got == sorted(set(got)) and len(got) < 5000
+    assert len(got) + server.dropped == 5000
+
+
+def test_a_watcher_that_closes_its_half_as_nc_does_still_gets_all(start):
+    server = start()
+    half = Watcher(server.port)
+    half.socket.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    half.socket.shutdown(socket.SHUT_WR)
+    half.read()
+    server.wait_for_watchers(1)
+    time.sleep(0.3)
+    for seq in range(200):
+        server.publish(line(seq))
+    server.close()
+    assert seqs(half.done()) == list(range(200))
+
+
+def test_an_idle_server_takes_no_processor_time(start):
+    server = start()
+    half = Watcher(server.port)
+    half.socket.shutdown(socket.SHUT_WR)
+    server.wait_for_watchers(1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    time.sleep(0.5)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - before < 0.2
+    half.socket.close()
+
+
+def test_connections_that_come_and_go_leave_nothing_behind(start):
+    counts = []
+    server = start(on_change=counts.append)
+    for _ in range(60):
+        Watcher(server.port).vanish()
+    wait_until(lambda: server.watchers == 0)
+    steady = Watcher(server.port).read()
+    server.wait_for_watchers(1)
+    wait_until(lambda: counts and counts[-1] == 1)
+    server.publish(line(0))
+    server.close()
+    assert seqs(steady.done()) == [0]
+
+
+def test_one_watcher_too_many_is_told_and_the_others_stay(start, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_WATCHERS", 2)
+    server = start()
+    first = [Watcher(server.port).read() for _ in range(2)]
+    server.wait_for_watchers(2)
+    extra = Watcher(server.port).read().done()
+    assert [message["type"] for message in extra] == ["error"] and "2 watchers already" in extra[0]["message"]
+    server.publish(line(0))
+    server.close()
+    assert [seqs(watcher.done()) for watcher in first] == [[0], [0]]
+
+
+def test_give_up_frees_who_waits_for_watchers(start):
+    server = start()
+    threading.Timer(0.1, server.give_up).start()
+    began = time.monotonic()
+    server.wait_for_watchers(3)
+    assert 0.05 < time.monotonic() - began < 5
+
+
+def test_give_up_frees_a_publish_that_waits(start):
+    server = start(patient=True, stall_seconds=30)
+    stalled = Watcher(server.port, 4096)
+    server.wait_for_watchers(1)
+    threading.Timer(0.3, server.give_up).start()
+    began = time.monotonic()
+    for seq in range(3000):
+        server.publish(line(seq, faces=4))
+    server.close("stopped", within=0.2)
+    assert time.monotonic() - began < 10
+    stalled.socket.close()
+
+
+def test_closing_does_not_wait_for_a_stalled_watcher_for_ever(start):
+    server = start(stall_seconds=0.5)
+    stalled = Watcher(server.port, 4096)
+    server.wait_for_watchers(1)
+    for seq in range(QUEUE_LINES):
+        server.publish(line(seq, faces=400))
+    began = time.monotonic()
+    server.close()
+    assert time.monotonic() - began < 5
+    server.close()
+    stalled.socket.close()
+
+
+def test_a_port_in_use_is_an_error_in_one_sentence(start):
+    taken = start().port
+    with pytest.raises(UserError, match=rf"Cannot listen on 127\.0\.0\.1:{taken}: address already in use; choose"):
+        StreamServer("127.0.0.1", taken, HELLO, patient=True)
+
+
+def test_a_port_can_be_had_again_at_once(start):
+    server = start()
+    watcher = Watcher(server.port).read()
+    server.wait_for_watchers(1)
+    server.close()
+    watcher.done()
+    assert start(port=server.port).port == server.port
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70000), ("127.0.0.1", -1), ("no.such.host.invalid", 0)])
+def test_an_address_that_cannot_be_is_an_error(host, port):
+    with pytest.raises(UserError, match=r"outside 0\.\.65535|is no address of this machine"):
+        StreamServer(host, port, HELLO, patient=True)
+
+
+def test_an_address_of_another_machine_is_an_error():
+    with pytest.raises(UserError, match="Cannot listen on 192.0.2.1"):
+        StreamServer("192.0.2.1", 0, HELLO, patient=True)
+
+
+def test_ipv6_works_where_there_is_any():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    server = StreamServer("::1", 0, HELLO, patient=True)
+    with socket.create_connection(("::1", server.port)) as connection:
+        assert connection.makefile("rb").readline() == HELLO
+    server.close()
