@@ -1,0 +1,1 @@
+"""From a QONNX model to the SystemVerilog of its accelerator, in named steps; see `flow`."""

@@ -1,0 +1,1 @@
+"""Cycle-accurate simulation of SystemVerilog modules that have one input and one output stream."""

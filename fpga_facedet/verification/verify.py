@@ -1,0 +1,201 @@
+"""Verification: the accelerator's RTL against its golden model, byte for byte, and the cycles it takes."""
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fpga_facedet.engines.protocol import Engine
+from fpga_facedet.engines.rtl import RtlEngine
+from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import FILE_NAME, Figure, Manifest
+from fpga_facedet.simulation.verilator import Progress, StreamRun
+from fpga_facedet.verification.pictures import make_frames
+
+PAUSED_SHARE = 0.3
+"""Share of the cycles in which each end of the stream pauses in the stalled pass."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first output value that is not the golden one, and where it is; all counts from 0."""
+
+    stalled: bool
+    frame: int
+    row: int
+    column: int
+    channel: int
+    golden: int
+    rtl: int
+
+    def describe(self) -> str:
+        """Say it in one sentence."""
+        return (
+            f"The first difference is in frame {self.frame}, row {self.row}, column {self.column}, channel "
+            f"{self.channel}, {'with' if self.stalled else 'without'} stalls: golden {self.golden}, RTL {self.rtl}."
+        )
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What a verification found; the cycle figures are simulated, for streams that never wait.
+
+    `mismatched_bytes` counts the output values that differ from the golden engine's in any pass, of `total_bytes`;
+    `cycles_per_frame` is from the last output of a frame to the last output of the next one, `latency_cycles` from the
+    first input of the first frame to its last output, `fps` follows from the board's clock.
+    """
+
+    frames: int
+    mismatched_bytes: int
+    cycles_per_frame: int
+    latency_cycles: int
+    clock_mhz: float
+    fps: float
+    total_bytes: int
+    stalled: bool
+    first_difference: Difference | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures that `facedet verify --json` prints."""
+        clock = int(self.clock_mhz) if self.clock_mhz == int(self.clock_mhz) else self.clock_mhz
+        return {
+            "frames": self.frames,
+            "mismatched_bytes": self.mismatched_bytes,
+            "cycles_per_frame": self.cycles_per_frame,
+            "latency_cycles": self.latency_cycles,
+            "clock_mhz": clock,
+            "fps": round(self.fps, 2),
+        }
+
+    def describe(self) -> str:
+        """Say the outcome in a few lines for a person."""
+        passes = "with random stalls and without" if self.stalled else "without stalls"
+        lines = [
+            f"{self.frames} different frames back to back, {passes}: "
+            f"{self.mismatched_bytes} of {self.total_bytes} bytes differ from the golden engine."
+        ]
+        if self.first_difference:
+            lines.append(self.first_difference.describe())
+        microseconds = self.latency_cycles / self.clock_mhz
+        lines.append(
+            f"Simulated at {self.clock_mhz:g} MHz: {self.cycles_per_frame} cycles a frame, {self.fps:.1f} frames a "
+            f"second, {microseconds / 1000:.2f} ms from the first pixel to the last result."
+        )
+        return "\n".join(lines)
+
+
+def verify(
+    accelerator: str | os.PathLike[str],
+    frames: int = 3,
+    stalls: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+    pictures: Sequence[npt.NDArray[np.uint8]] | None = None,
+    golden: Engine | None = None,
+) -> VerifyResult:
+    """Run `frames` different frames back to back through the simulated accelerator and compare every output value.
+
+    Args:
+        accelerator: the folder that `facedet build` wrote.
+        stalls: also run them with random stalls on input and output.
+        seed: of the frames and the stalls.
+        progress: told what goes on and which share of it is done.
+        pictures: photographs for the frames, BGR uint8 (h, w, 3); see `pictures.make_frames`.
+        golden: the reference; the accelerator's own golden model unless given.
+
+    Where all is equal, the simulated figures go into the manifest. Assertions of the hardware are on; a failed one, or
+    a deadlock, raises SimulationError.
+    """
+    if frames < 1:
+        raise UserError(f"Cannot verify with {frames} frames; give 1 or more.")
+    folder = Path(accelerator)
+    steps = _Steps(progress)
+    engine = RtlEngine(folder, steps.part(0.0, 0.7))
+    if golden is None:
+        from fpga_facedet.engines.golden import GoldenEngine
+
+        golden = GoldenEngine(folder)
+    # The free pass needs a second frame for its cycles; the comparison does not mind.
+    inputs = make_frames(engine.manifest.input, max(2, frames), seed, pictures)
+    wanted = golden.infer(inputs)[:frames]
+    with ThreadPoolExecutor(2) as pool:
+        free_pass = pool.submit(engine.simulate, inputs, progress=steps.part(0.7, 1.0))
+        stalled_pass = pool.submit(_stalled, engine, inputs[:frames], seed, steps.part(0.7, 1.0)) if stalls else None
+        free, run = free_pass.result()
+        outputs = {False: free[:frames]}
+        if stalled_pass:
+            outputs[True] = stalled_pass.result()
+    result = _result(engine.manifest, wanted, outputs, run)
+    if not result.mismatched_bytes:
+        _record(folder, result)
+    return result
+
+
+def _stalled(engine: RtlEngine, frames: npt.NDArray[np.uint8], seed: int, progress: Progress) -> npt.NDArray[np.int8]:
+    # Up to a third of a frame's pixels, so that the deep line buffers of late layers fill up and stop earlier ones too.
+    longest = max(64, frames.shape[1] * frames.shape[2] // 3)
+    return engine.simulate(frames, pause=PAUSED_SHARE, longest_pause=longest, seed=seed, progress=progress)[0]
+
+
+class _Steps:
+    """Maps the progress of parts that may run side by side onto one bar that never goes back."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._reached = 0.0
+
+    def part(self, begin: float, end: float) -> Progress:
+        def report(what: str, share: float) -> None:
+            with self._lock:
+                self._reached = max(self._reached, begin + (end - begin) * share)
+                if self._progress:
+                    self._progress(what, self._reached)
+
+        return report
+
+
+def _result(
+    manifest: Manifest, wanted: npt.NDArray[np.int8], outputs: dict[bool, npt.NDArray[np.int8]], run: StreamRun
+) -> VerifyResult:
+    differs = {stalled: output != wanted for stalled, output in outputs.items()}
+    first = None
+    for stalled, where in differs.items():
+        if first is None and where.any():
+            frame, row, column, channel = (int(i) for i in np.argwhere(where)[0])
+            place = frame, row, column, channel
+            first = Difference(stalled, *place, int(wanted[place]), int(outputs[stalled][place]))
+    clock = manifest.clock_mhz
+    if not clock:
+        raise UserError("The accelerator's manifest has no clock; build the accelerator again (facedet build).")
+    cycles = int(run.last_output[-1] - run.last_output[-2])
+    return VerifyResult(
+        frames=len(wanted),
+        mismatched_bytes=int(np.logical_or.reduce(list(differs.values())).sum()),
+        cycles_per_frame=cycles,
+        latency_cycles=int(run.last_output[0] - run.first_input[0]),
+        clock_mhz=clock,
+        fps=clock * 1e6 / cycles,
+        total_bytes=wanted.size,
+        stalled=True in outputs,
+        first_difference=first,
+    )
+
+
+def _record(folder: Path, result: VerifyResult) -> None:
+    """Put the simulated figures into the manifest, in place of older simulated ones."""
+    manifest = Manifest.load(folder)
+    figures = (
+        Figure("cycles_per_frame", result.cycles_per_frame, "cycles", "simulated"),
+        Figure("latency", result.latency_cycles, "cycles", "simulated"),
+        Figure("fps", result.fps, "frames/s", "simulated"),
+    )
+    names = {figure.name for figure in figures}
+    kept = tuple(f for f in manifest.figures if f.evidence != "simulated" or f.name not in names)
+    replace(manifest, figures=kept + figures).save(folder / FILE_NAME)
