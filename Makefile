@@ -17,7 +17,7 @@ $(READY): requirements/pc.txt requirements/check_machine.sh pyproject.toml
 	@sh requirements/check_machine.sh "$(PYTHON)"
 	@echo "Setting up $(VENV) (a minute or two; about 2 GB)"
 	@test -x $(RUN)python || "$(PYTHON)" -m venv $(VENV)
-	@$(RUN)python -m pip install --quiet --disable-pip-version-check --progress-bar on -r requirements/pc.txt
+	@$(RUN)python -m pip install --disable-pip-version-check -r requirements/pc.txt
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps finn-plus==1.6.1
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

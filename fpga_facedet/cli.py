@@ -196,15 +196,23 @@ def build(
             to_step=to_step,
             progress=report,
         )
+    _print_build(manifest, folder, json_output)
+
+
+def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
+    """Print what a build obtained; one that stopped early (--to-step) has no figures yet."""
     figures = {f.name: {"value": f.value, "unit": f.unit, "evidence": f.evidence} for f in manifest.figures}
     if json_output:
-        _print_json({"out": str(folder), "model": manifest.model.name, "board": board, "figures": figures})
+        _print_json({"out": str(folder), "model": manifest.model.name, "board": manifest.board, "figures": figures})
+        return
+    if not figures:
+        print(f"{manifest.model.name}: the steps so far are in {folder / 'steps'}; go on with --from-step.")
         return
     table = Table("figure", "value", "unit", "evidence")
     for name, figure in figures.items():
-        table.add_row(name, f"{figure['value']:g}", figure["unit"], figure["evidence"])
+        table.add_row(name, f"{figure['value']:,.10g}", figure["unit"], figure["evidence"])
     Console().print(table)
-    print(f"{manifest.model.name} for {chosen.title} is in {folder}; its report: {folder / 'report.html'}")
+    print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
 
 
 @app.command()

@@ -56,12 +56,12 @@ class ConvSpec(_Part):
     @field_validator("weight_bits")
     @classmethod
     def _check_weight_bits(cls, value: int) -> int:
-        return _check_bits(value, 2)
+        return _check_bits(value)
 
     @field_validator("activation_bits")
     @classmethod
     def _check_activation_bits(cls, value: int) -> int:
-        return _check_bits(value, 1)
+        return _check_bits(value)
 
 
 class HeadSpec(_Part):
@@ -77,7 +77,7 @@ class HeadSpec(_Part):
     @field_validator("weight_bits")
     @classmethod
     def _check_weight_bits(cls, value: int) -> int:
-        return _check_bits(value, 2)
+        return _check_bits(value)
 
     @field_validator("output_bits")
     @classmethod
@@ -87,9 +87,9 @@ class HeadSpec(_Part):
         return value
 
 
-def _check_bits(value: int, least: int) -> int:
-    if not least <= value <= 8:
-        raise ValueError(f"{value} bits; use {least} to 8")
+def _check_bits(value: int) -> int:
+    if not 2 <= value <= 8:
+        raise ValueError(f"{value} bits; use 2 to 8")
     return value
 
 

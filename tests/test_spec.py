@@ -52,7 +52,7 @@ def test_width_and_height_may_differ_and_strides_count() -> None:
         ({"head": {"anchors": [[1, 1]], "output_bits": 16}}, r"head\.output_bits: 16 bits"),
         ({"head": {"anchors": []}}, r"head\.anchors"),
         ({"layers": [{"channels": 8, "weight_bits": 9, "activation_bits": 4}]}, r"weight_bits: 9 bits; use 2 to 8"),
-        ({"layers": [{"channels": 8, "weight_bits": 4, "activation_bits": 0}]}, r"activation_bits: 0 bits; use 1 to 8"),
+        ({"layers": [{"channels": 8, "weight_bits": 4, "activation_bits": 1}]}, r"activation_bits: 1 bits; use 2 to 8"),
         ({"layers": [{"channels": 8, "kernel": 4, "weight_bits": 4, "activation_bits": 4}]}, r"kernel: 4 is not"),
         ({"colour": "red"}, r"colour"),
         ({"bits": {"weight": 4}}, r"\[bits\] needs weight and activation"),

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fpga_facedet.boards import get_board
+from fpga_facedet.compiler import report
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import UserError
@@ -189,13 +191,15 @@ def _result(
 
 
 def _record(folder: Path, result: VerifyResult) -> None:
-    """Put the simulated figures into the manifest, in place of older simulated ones."""
+    """Put the simulated figures into the manifest and the report, in place of older simulated ones."""
     manifest = Manifest.load(folder)
     figures = (
         Figure("cycles_per_frame", result.cycles_per_frame, "cycles", "simulated"),
         Figure("latency", result.latency_cycles, "cycles", "simulated"),
-        Figure("fps", result.fps, "frames/s", "simulated"),
+        Figure("fps", round(result.fps, 2), "frames/s", "simulated"),
     )
     names = {figure.name for figure in figures}
     kept = tuple(f for f in manifest.figures if f.evidence != "simulated" or f.name not in names)
-    replace(manifest, figures=kept + figures).save(folder / FILE_NAME)
+    proven = replace(manifest, figures=kept + figures)
+    proven.save(folder / FILE_NAME)
+    report.write(proven, get_board(str(manifest.board)), folder)

@@ -1,0 +1,216 @@
+"""The build: named steps from a QONNX model to an accelerator, each saved, each proven equal to the first.
+
+Every step takes a graph and returns one, which is saved as `steps/NN_name.onnx` and executed beside the imported
+model. A later build can start at any step from what an earlier one saved.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpga_facedet.boards import Board
+from fpga_facedet.compiler import fifos, folding, integer, layers, report, rtl, streamline
+from fpga_facedet.compiler.equivalence import Reference
+from fpga_facedet.compiler.finn_session import finn_session
+from fpga_facedet.errors import UserError
+from fpga_facedet.files import saving, write_bytes, write_json
+from fpga_facedet.manifest import FILE_NAME, Manifest
+from fpga_facedet.network.metadata import manifest_of_model
+
+if TYPE_CHECKING:
+    from qonnx.core.modelwrapper import ModelWrapper
+
+Progress = Callable[[str, float], None]
+"""Told what is going on and which share (0..1) of the build is done."""
+
+_ABOUT = "build.json"
+
+
+@dataclass(frozen=True)
+class _Build:
+    """What the steps need to know besides their graph."""
+
+    model: Path
+    board: Board
+    out: Path
+    target_fps: float | None
+    manifest: Manifest
+
+    def saved(self, step: str) -> Path:
+        return self.out / "steps" / f"{STEPS.index(step) + 1:02d}_{step}.onnx"
+
+
+def _import(_: None, build: _Build) -> "ModelWrapper":
+    return streamline.take_pixels(streamline.load(build.model))
+
+
+def _tidy(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return streamline.tidy(graph)
+
+
+def _streamline(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return streamline.lower(graph)
+
+
+def _golden(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    write_bytes(build.out / "golden.onnx", integer.build(graph).SerializeToString())
+    return graph
+
+
+def _hardware(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return layers.to_hardware(graph)
+
+
+def _minimise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return layers.minimise(graph)
+
+
+def _specialise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return layers.specialise(graph, build.board.part)
+
+
+def _fold(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return folding.fold(graph, build.board, build.target_fps)
+
+
+def _converters(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return fifos.insert_converters(graph, build.board.part)
+
+
+def _fifos(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    return fifos.insert_fifos(graph, build.board)
+
+
+def _rtl(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    rtl.generate(graph, build.board, build.out / "rtl")
+    return graph
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step: what it tells a person, what it does, and whether it changes the graph (if not, nothing is saved)."""
+
+    title: str
+    run: Callable[..., "ModelWrapper"]
+    changes_graph: bool = True
+
+
+_STEPS = {
+    "import": _Step("Reading the model", _import),
+    "tidy": _Step("Turning quantizers into integers and thresholds", _tidy),
+    "streamline": _Step("Moving scales and biases into thresholds", _streamline),
+    "golden": _Step("Building and proving the golden model", _golden, changes_graph=False),
+    "hardware": _Step("Choosing hardware layers", _hardware),
+    "minimise": _Step("Narrowing weights, sums and thresholds", _minimise),
+    "specialise": _Step("Choosing RTL variants", _specialise),
+    "fold": _Step("Folding for the frame rate", _fold),
+    "converters": _Step("Inserting width converters", _converters),
+    "fifos": _Step("Inserting FIFOs", _fifos),
+    "rtl": _Step("Writing SystemVerilog", _rtl, changes_graph=False),
+}
+
+STEPS = tuple(_STEPS)
+"""The steps' names, in order."""
+
+
+def build(
+    model: str | Path,
+    board: Board,
+    out: str | Path,
+    target_fps: float | None = None,
+    from_step: str | None = None,
+    to_step: str | None = None,
+    progress: Progress = lambda text, share: None,
+) -> Manifest:
+    """Compile the QONNX file `model` for `board` into the folder `out` and return the accelerator's manifest.
+
+    Args:
+        target_fps: frames a second to fold for; `folding.DEFAULT_FPS`, or the best that fits, where None.
+        from_step: resume here, from the graph that an earlier build in `out` saved.
+        to_step: stop behind this step; the manifest then has no hardware part and is not written.
+
+    Writes `steps/*.onnx`, `golden.onnx`, `rtl/`, `accelerator.json`, `report.html` and `report.json`. Raises UserError
+    for a bad model, an unknown step, a missing earlier result and a frame rate out of reach; InternalError where a
+    step changes a single output.
+    """
+    start, end = _span(from_step, to_step)
+    context = _Build(Path(model), board, Path(out), target_fps, manifest_of_model(model))
+    with finn_session():
+        graph = _resume(context, start) if start else None
+        reference = Reference.of(_load(context, STEPS[0]), context.manifest.head.output_scale) if start else None
+        _start_over(context, start)
+        for index, name in list(enumerate(STEPS))[start : end + 1]:
+            progress(_STEPS[name].title, (index - start) / (end + 1 - start))
+            graph = _STEPS[name].run(graph, context)
+            if not _STEPS[name].changes_graph:
+                continue
+            if reference is None:
+                reference = Reference.of(graph, context.manifest.head.output_scale)
+            reference.check(graph, name)
+            with saving(context.saved(name)) as path:
+                graph.save(str(path))
+        if end < len(STEPS) - 1:
+            return context.manifest
+        manifest = report.describe(context.manifest, graph, board)
+    manifest.save(context.out / FILE_NAME)
+    report.write(manifest, board, context.out)
+    progress("Done", 1.0)
+    return manifest
+
+
+def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:
+    """Return the indices of the first and the last step to run; UserError for a name that is none."""
+    for name in (from_step, to_step):
+        if name is not None and name not in STEPS:
+            raise UserError(f"There is no build step '{name}'; choose one of: {', '.join(STEPS)}.")
+    start, end = STEPS.index(from_step or STEPS[0]), STEPS.index(to_step or STEPS[-1])
+    if start > end:
+        raise UserError(f"Step '{from_step}' comes after '{to_step}'; the order is: {', '.join(STEPS)}.")
+    return start, end
+
+
+def _resume(context: _Build, start: int) -> "ModelWrapper":
+    """Return the graph that the step before `start` left, if the earlier build was one of the same things."""
+    about = _about(context)
+    _load(context, STEPS[0])
+    try:
+        earlier = json.loads((context.out / "steps" / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"There is no earlier build in {context.out} to resume; build without --from-step.") from None
+    # A new frame rate is welcome as long as the folding is still to come.
+    decides = [key for key in about if key != "target_fps" or start > STEPS.index("fold")]
+    for key in decides:
+        if earlier.get(key) != about[key]:
+            raise UserError(
+                f"The earlier build in {context.out} was made with {key} {earlier.get(key)!r}, not {about[key]!r}; "
+                "build without --from-step."
+            )
+    return _load(context, next(name for name in reversed(STEPS[:start]) if _STEPS[name].changes_graph))
+
+
+def _load(context: _Build, step: str) -> "ModelWrapper":
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    path = context.saved(step)
+    if not path.is_file():
+        raise UserError(f"Step '{step}' left no result in {context.out} ({path.name}); build without --from-step.")
+    return ModelWrapper(str(path))
+
+
+def _start_over(context: _Build, start: int) -> None:
+    """Remove what later steps of an earlier build left, so that no file in the folder is of another build."""
+    write_json(context.out / "steps" / _ABOUT, _about(context))
+    for name in STEPS[start:]:
+        context.saved(name).unlink(missing_ok=True)
+    (context.out / FILE_NAME).unlink(missing_ok=True)
+
+
+def _about(context: _Build) -> dict[str, str | float | None]:
+    """Return what a build must share with an earlier one to go on from its results."""
+    return {
+        "model_sha256": context.manifest.model.sha256,
+        "board": context.board.name,
+        "target_fps": context.target_fps,
+    }

