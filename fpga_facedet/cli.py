@@ -6,6 +6,7 @@ Results go to stdout, progress and remarks to stderr. Exit code 0: done; 2: the 
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -22,7 +23,8 @@ DEFAULT_MODEL = "lpyolo-4w4a"
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
 INTERRUPTED = 130
-"""Exit code of what was stopped before its end, as a shell reports it."""
+TERMINATED = 143
+"""Exit codes of what was stopped before its end, by Ctrl-C or SIGTERM, as a shell reports them."""
 
 app = typer.Typer(
     name="facedet",
@@ -37,6 +39,10 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A detector of the zoo, or a model file (QONNX).")]
+EngineModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help=f"A detector of the zoo, or a model file (default: {DEFAULT_MODEL})."),
+]
 BoardOption = Annotated[str, typer.Option("--board", "-b", help="The board the accelerator is for.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
 EngineOption = Annotated[
@@ -92,23 +98,32 @@ def _common(
     pass
 
 
-def _open_engine(name: str, model: str, accelerator: Path | None) -> Any:
+def _open_engine(name: str, model: str | None, accelerator: Path | None) -> Any:
     """Open the engine, first building the accelerator that `rtl` needs where none was given."""
     from fpga_facedet import zoo
     from fpga_facedet.engines.choose import open_engine
 
-    file = zoo.model_path(model)
+    if model is not None and accelerator is not None:
+        raise UserError(f"Both --model {model} and --accelerator {accelerator} were given; give the one to run.")
+    file = zoo.model_path(model or DEFAULT_MODEL)
     if name == "rtl" and accelerator is None:
-        accelerator = _built(file, BUILD_FOLDER / f"{Path(model).stem}-{DEFAULT_BOARD}")
+        accelerator = _built(file)
     with Reporter() as report:
         return open_engine(name, file, accelerator, report)
 
 
-def _built(model: Path, folder: Path) -> Path:
-    """Return `folder` with the accelerator of `model` in it, built now unless it stands there already."""
+def _default_folder(model: Path, board: str) -> Path:
+    from fpga_facedet.network.metadata import manifest_of_model
+
+    return BUILD_FOLDER / f"{manifest_of_model(model).model.name}-{board}"
+
+
+def _built(model: Path) -> Path:
+    """Return a folder with the accelerator of `model` in it, built now unless it stands there already."""
     from fpga_facedet.files import sha256_of
     from fpga_facedet.manifest import Manifest
 
+    folder = _default_folder(model, DEFAULT_BOARD)
     try:
         if Manifest.load(folder).model.sha256 == sha256_of(model):
             return folder
@@ -178,14 +193,16 @@ def build(
     from fpga_facedet import zoo
     from fpga_facedet.boards import get_board
 
+    if list_steps:
+        from fpga_facedet.compiler.flow import STEPS
+
+        print("\n".join(STEPS))
+        return
     # Before the compiler is imported, which takes seconds: a wrong name is said at once.
     chosen, model_file = get_board(board), zoo.model_path(model)
+    folder = out or _default_folder(model_file, board)
     from fpga_facedet.compiler import flow
 
-    if list_steps:
-        print("\n".join(flow.STEPS))
-        return
-    folder = out or BUILD_FOLDER / f"{Path(model).stem}-{board}"
     with Reporter() as report:
         manifest = flow.build(
             model_file,
@@ -222,7 +239,7 @@ def verify(
     stalls: Annotated[
         bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the noise frames and the stalls.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise frames and the stalls.")] = 0,
     json_output: JsonOption = False,
 ) -> None:
     """Prove the hardware bit for bit: simulate it on several frames, compare each byte with the golden engine."""
@@ -242,10 +259,12 @@ def verify(
 def run(
     source: SourceOption,
     engine: EngineOption = "golden",
-    model: ModelOption = DEFAULT_MODEL,
+    model: EngineModelOption = None,
     accelerator: AcceleratorOption = None,
     min_score: ScoreOption = None,
-    jsonl: Annotated[Path | None, typer.Option("--jsonl", help="Write one JSON line a picture to this file.")] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option("--jsonl", help="Write one JSON line a picture to this file; - is stdout.")
+    ] = None,
     annotated: Annotated[
         Path | None, typer.Option("--annotated", help="Write pictures with boxes to this folder.")
     ] = None,
@@ -254,6 +273,21 @@ def run(
 ) -> None:
     """Find faces in pictures, videos or a camera; boxes are x1, y1, x2, y2 in pixels of the picture as stored."""
     from fpga_facedet.host import commands
+    from fpga_facedet.stream.protocol import faces_as_json
+
+    to_stdout = str(jsonl) == "-"
+    if to_stdout and json_output:
+        raise UserError("Both --json and --jsonl - write to stdout; give one of them.")
+    pictures: list[dict[str, Any]] = []
+
+    def on_result(result: Any) -> None:
+        if json_output:
+            faces = faces_as_json(result.faces)
+            pictures.append(
+                {"source": result.frame.name, "width": result.width, "height": result.height, "faces": faces}
+            )
+        else:
+            print(commands.describe_result(result), file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
     opened = _open_engine(engine, model, accelerator)
     with contextlib.closing(opened):
@@ -264,11 +298,11 @@ def run(
             jsonl=jsonl,
             annotated=annotated,
             limit=limit,
-            on_result=lambda result: None if json_output else print(commands.describe_result(result), flush=True),
+            on_result=on_result,
             on_warning=_say,
         )
     if json_output:
-        _print_json(summary.to_dict())
+        _print_json({**summary.to_dict(), "pictures": pictures})
     if summary.stopped:
         raise typer.Exit(INTERRUPTED)
 
@@ -277,7 +311,7 @@ def run(
 def serve(
     source: SourceOption,
     engine: EngineOption = "golden",
-    model: ModelOption = DEFAULT_MODEL,
+    model: EngineModelOption = None,
     accelerator: AcceleratorOption = None,
     host: Annotated[
         str, typer.Option("--host", help="The address to listen on; 0.0.0.0 lets the whole network watch.")
@@ -376,6 +410,8 @@ def doctor(json_output: JsonOption = False) -> None:
 
 def main() -> None:
     """Run the command line; every failure is one sentence on stderr and an exit code."""
+    # What a service manager sends: leave as from an error, so that child processes and scratch files go too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(TERMINATED))
     try:
         app(prog_name="facedet")
     except FacedetError as error:
