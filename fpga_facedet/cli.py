@@ -275,7 +275,7 @@ def run(
     from fpga_facedet.host import commands
     from fpga_facedet.stream.protocol import faces_as_json
 
-    to_stdout = str(jsonl) == "-"
+    to_stdout = jsonl is not None and commands.is_stdout(jsonl)
     if to_stdout and json_output:
         raise UserError("Both --json and --jsonl - write to stdout; give one of them.")
     pictures: list[dict[str, Any]] = []

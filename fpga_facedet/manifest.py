@@ -6,9 +6,9 @@ scale, anchor or threshold stands anywhere else.
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import write_json
@@ -16,6 +16,28 @@ from fpga_facedet.files import write_json
 FORMAT = "facedet-accelerator/1"
 FILE_NAME = "accelerator.json"
 EVIDENCE = ("estimated", "simulated", "synthesized", "routed", "measured")
+VALUES_PER_ANCHOR = 6
+"""Channels of one anchor in the head's output, in this order: x, y, w, h, objectness, face."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `low` to `high`, both included: what a field annotated with it may hold in a file."""
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g} to {self.high:g}"
+
+
+Count = Annotated[int, Range(1, 1e9)]
+Whole = Annotated[int, Range(0, 1e15)]
+Share = Annotated[float, Range(0, 1)]
+Size = Annotated[float, Range(1e-6, 1e9)]
 
 
 @dataclass(frozen=True)
@@ -37,10 +59,10 @@ class ModelInfo:
 class InputInfo:
     """The detector's input: RGB uint8 (height, width, channels), letterboxed with grey `fill`."""
 
-    height: int
-    width: int
-    channels: int
-    fill: int
+    height: Count
+    width: Count
+    channels: Annotated[int, Range(3, 3)]
+    fill: Annotated[int, Range(0, 255)]
 
 
 @dataclass(frozen=True)
@@ -51,14 +73,14 @@ class HeadInfo:
     cell; `anchors` as (width, height) in input pixels. `score_threshold` (0..1) and `nms_iou` (0..1) are the defaults.
     """
 
-    grid_height: int
-    grid_width: int
-    channels: int
-    stride: int
-    anchors: tuple[tuple[float, float], ...]
-    output_scale: float
-    score_threshold: float
-    nms_iou: float
+    grid_height: Count
+    grid_width: Count
+    channels: Count
+    stride: Count
+    anchors: tuple[tuple[Size, Size], ...]
+    output_scale: Annotated[float, Range(1e-6, 1)]
+    score_threshold: Share
+    nms_iou: Share
 
 
 @dataclass(frozen=True)
@@ -69,12 +91,12 @@ class StreamInfo:
     each `bits_in` and `bits_out` wide.
     """
 
-    beats_in: int
-    lanes_in: int
-    bits_in: int
-    beats_out: int
-    lanes_out: int
-    bits_out: int
+    beats_in: Count
+    lanes_in: Count
+    bits_in: Count
+    beats_out: Count
+    lanes_out: Count
+    bits_out: Count
 
 
 @dataclass(frozen=True)
@@ -99,7 +121,7 @@ class LayerInfo:
     op: str
     folding: dict[str, int]
     bits: dict[str, int]
-    cycles: int
+    cycles: Whole
     resources: dict[str, float]
     evidence: str = "estimated"
 
@@ -110,8 +132,8 @@ class FifoInfo:
 
     name: str
     before: str
-    depth: int
-    width: int
+    depth: Whole
+    width: Count
 
 
 @dataclass(frozen=True)
@@ -123,7 +145,7 @@ class Manifest:
     head: HeadInfo
     board: str | None = None
     part: str | None = None
-    clock_mhz: float | None = None
+    clock_mhz: Size | None = None
     layer_style: str | None = None
     stream: StreamInfo | None = None
     layers: tuple[LayerInfo, ...] = ()
@@ -144,37 +166,28 @@ class Manifest:
             raise UserError(f"There is no manifest {path}; build the accelerator first (facedet build).") from None
         except OSError as error:
             raise UserError(f"Cannot read the manifest {path}: {error.strerror}; check the path.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"The manifest {path} is not valid JSON ({error}); build the accelerator again.") from error
         return cls.from_dict(data, str(path))
 
     @classmethod
     def from_dict(cls, data: Any, source: str = "manifest") -> "Manifest":
-        """Make a manifest of a dictionary as `to_dict` gives it; UserError that names `source` and what is wrong."""
+        """Make a manifest of a dictionary as `to_dict` gives it, ignoring keys of newer minor versions.
+
+        Every value is checked against its field's type and range, and the head against itself and the input. Raises
+        UserError that names `source`, the key and its value.
+        """
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise UserError(
                 f"{source} has format {found!r}, this program reads '{FORMAT}'; build the accelerator again."
             )
         try:
-            head = dict(data["head"], anchors=tuple((float(w), float(h)) for w, h in data["head"]["anchors"]))
-            return cls(
-                model=_make(ModelInfo, data["model"]),
-                input=_make(InputInfo, data["input"]),
-                head=_make(HeadInfo, head),
-                board=data.get("board"),
-                part=data.get("part"),
-                clock_mhz=data.get("clock_mhz"),
-                layer_style=data.get("layer_style"),
-                stream=_make(StreamInfo, data["stream"]) if data.get("stream") else None,
-                layers=tuple(_make(LayerInfo, layer) for layer in data.get("layers", ())),
-                fifos=tuple(_make(FifoInfo, fifo) for fifo in data.get("fifos", ())),
-                figures=tuple(_make(Figure, figure) for figure in data.get("figures", ())),
-                files=dict(data.get("files", {})),
-                versions=dict(data.get("versions", {})),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{source} lacks or garbles {error}; build the accelerator again.") from error
+            manifest: Manifest = _read(cls, data, "")
+            _check_head(manifest)
+        except (_WrongValueError, UserError) as error:
+            raise UserError(f"{source}: {str(error).rstrip('.')}; build the accelerator again.") from None
+        return manifest
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest as JSON-ready dictionaries and lists."""
@@ -190,7 +203,78 @@ class Manifest:
         return max(found, key=lambda figure: EVIDENCE.index(figure.evidence), default=None)
 
 
-def _make(kind: Any, values: dict[str, Any]) -> Any:
-    """Build the dataclass `kind`, ignoring keys of newer minor versions."""
-    known = {f.name for f in fields(kind)}
-    return kind(**{key: value for key, value in values.items() if key in known})
+class _WrongValueError(Exception):
+    """A value of a manifest is not what its field takes; the message names both."""
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    """Return `value`, as JSON gave it, as the annotated type `kind`; `place` is its key, `head.anchors.0` and so on."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin is Annotated:
+        checked = _read(arguments[0], value, place)
+        return checked if checked in arguments[1] else _refuse(value, place, str(arguments[1]))
+    if type(None) in arguments:
+        return None if value is None else _read(arguments[0], value, place)
+    if origin is tuple:
+        return _read_list(arguments, value, place)
+    if origin is dict:
+        values = value if isinstance(value, dict) else _refuse(value, place, "an object")
+        return {key: _read(arguments[1], item, f"{place}.{key}") for key, item in values.items()}
+    if is_dataclass(kind):
+        return _read_object(kind, value, place)
+    if kind is float:
+        # NaN and the infinities, which Python's JSON takes, are never in a range.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
+        return value if is_number else _refuse(value, place, "a number")
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    return value if right else _refuse(value, place, "a whole number" if kind is int else "a text")
+
+
+def _read_list(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
+    """Read a list as a tuple of `kinds`, whose last may be `...`: any number of the first."""
+    values = value if isinstance(value, list | tuple) else _refuse(value, place, "a list")
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(values)
+    if len(kinds) != len(values):
+        _refuse(value, place, f"a list of {len(kinds)}")
+    pairs = zip(kinds, values, strict=True)
+    return tuple(_read(kind, item, f"{place}.{index}") for index, (kind, item) in enumerate(pairs))
+
+
+def _read_object(kind: Any, value: Any, place: str) -> Any:
+    """Read an object as the dataclass `kind`; a field without a default must be there."""
+    values = value if isinstance(value, dict) else _refuse(value, place, "an object")
+    hints = get_type_hints(kind, include_extras=True)
+    read = {}
+    for item in fields(kind):
+        key = f"{place}.{item.name}".lstrip(".")
+        if item.name in values:
+            read[item.name] = _read(hints[item.name], values[item.name], key)
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise _WrongValueError(f"{key} is missing")
+    return kind(**read)
+
+
+def _refuse(value: Any, place: str, wanted: str) -> Any:
+    shown = json.dumps(value)
+    raise _WrongValueError(
+        f"{place} is {shown if len(shown) <= 60 else shown[:57] + '...'} where it should be {wanted}"
+    )
+
+
+def _check_head(manifest: Manifest) -> None:
+    """Raise where the head contradicts itself or the input: its grid, its channels, its anchors."""
+    head = manifest.head
+    if head.channels != VALUES_PER_ANCHOR * len(head.anchors):
+        raise _WrongValueError(
+            f"head.channels is {head.channels} where {len(head.anchors)} anchors take "
+            f"{VALUES_PER_ANCHOR * len(head.anchors)}"
+        )
+    for side, cells in (("height", head.grid_height), ("width", head.grid_width)):
+        if cells * head.stride != getattr(manifest.input, side):
+            raise _WrongValueError(
+                f"head.grid_{side} is {cells}, which with head.stride {head.stride} is not input.{side} "
+                f"{getattr(manifest.input, side)}"
+            )

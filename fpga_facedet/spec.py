@@ -1,5 +1,6 @@
 """The detector spec: one TOML file says everything about a detector, and no number of it is repeated in code."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fpga_facedet import zoo
 from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import VALUES_PER_ANCHOR
 
 INPUT_MULTIPLE = 32
-VALUES_PER_ANCHOR = 6
-"""x, y, width, height, objectness, face."""
 
 
 class _Part(BaseModel):
@@ -19,17 +19,24 @@ class _Part(BaseModel):
 
 
 class InputSpec(_Part):
-    """The detector's input in pixels: RGB, uint8."""
+    """The detector's input in pixels: RGB, uint8; every picture reaches it in three colours."""
 
     width: int
     height: int
-    channels: int = Field(default=3, ge=1, le=4)
+    channels: int = 3
 
     @field_validator("width", "height")
     @classmethod
     def _check_size(cls, value: int) -> int:
         if value < INPUT_MULTIPLE or value % INPUT_MULTIPLE:
             raise ValueError(f"{value} is not a positive multiple of {INPUT_MULTIPLE}")
+        return value
+
+    @field_validator("channels")
+    @classmethod
+    def _check_channels(cls, value: int) -> int:
+        if value != 3:
+            raise ValueError(f"{value} is not supported; pictures come as RGB, use 3")
         return value
 
 
@@ -72,6 +79,14 @@ class HeadSpec(_Part):
     output_bits: int = 8
     anchors: tuple[tuple[float, float], ...] = Field(min_length=1)
 
+    @field_validator("anchors")
+    @classmethod
+    def _check_anchors(cls, value: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        for anchor in value:
+            if not all(math.isfinite(side) and side > 0 for side in anchor):
+                raise ValueError(f"{list(anchor)} is no size; give width and height above 0")
+        return value
+
     _check_kernel = field_validator("kernel")(ConvSpec._check_kernel.__func__)  # type: ignore[attr-defined]
 
     @field_validator("weight_bits")
@@ -113,18 +128,25 @@ class DetectorSpec(_Part):
         if not isinstance(data, dict) or "bits" not in data:
             return data
         data = dict(data)
-        bits = dict(data.pop("bits"))
+        bits = data.pop("bits")
+        if not isinstance(bits, dict):
+            raise ValueError(f"[bits] is {bits!r}; give it as a table with weight and activation")
+        bits = dict(bits)
         weight, activation = bits.pop("weight", None), bits.pop("activation", None)
         first, last = bits.pop("first_weight", weight), bits.pop("last_weight", weight)
         if bits or weight is None or activation is None:
             wrong = f"unknown {', '.join(bits)}" if bits else "needs weight and activation"
             raise ValueError(f"[bits] {wrong}; it takes weight, activation, first_weight, last_weight")
-        layers = [dict(layer) for layer in data.get("layers", ())]
-        for index, layer in enumerate(layers):
-            layer.setdefault("weight_bits", first if index == 0 else weight)
-            layer.setdefault("activation_bits", activation)
-        data["layers"] = layers
-        data["head"] = {"weight_bits": last, **data.get("head", {})}
+        # What is no table stays as it is: the check of the fields, which comes next, names it.
+        layers, head = data.get("layers", ()), data.get("head", {})
+        if isinstance(layers, list | tuple):
+            weights = [first, *[weight] * len(layers)]
+            data["layers"] = [
+                {"weight_bits": bits_of, "activation_bits": activation, **layer} if isinstance(layer, dict) else layer
+                for layer, bits_of in zip(layers, weights, strict=False)
+            ]
+        if isinstance(head, dict):
+            data["head"] = {"weight_bits": last, **head}
         return data
 
     @model_validator(mode="after")
@@ -144,7 +166,7 @@ class DetectorSpec(_Part):
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"Cannot read the spec {path}: {error.strerror}; check the path.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UserError(f"The spec {path} is not valid TOML ({error}); correct it.") from error
         return cls.from_dict(data, str(path))
 

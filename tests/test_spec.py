@@ -6,6 +6,8 @@ from fpga_facedet import zoo
 from fpga_facedet.errors import UserError
 from fpga_facedet.spec import DetectorSpec
 
+BITS = {"weight": 4, "activation": 4}
+
 
 def lpyolo(**changes: object) -> dict[str, object]:
     data = DetectorSpec.load("lpyolo-4w4a").to_dict()
@@ -56,6 +58,19 @@ def test_width_and_height_may_differ_and_strides_count() -> None:
         ({"layers": [{"channels": 8, "kernel": 4, "weight_bits": 4, "activation_bits": 4}]}, r"kernel: 4 is not"),
         ({"colour": "red"}, r"colour"),
         ({"bits": {"weight": 4}}, r"\[bits\] needs weight and activation"),
+        ({"bits": 5}, r"spec: \[bits\] is 5; give it as a table"),
+        ({"bits": BITS, "layers": 5}, r"spec: layers: "),
+        ({"bits": BITS, "layers": [1]}, r"spec: layers\.0: "),
+        ({"bits": BITS, "head": 7}, r"spec: head: "),
+        ({"input": {"width": 416, "height": 416, "channels": 1}}, r"input\.channels: 1 is not supported; .* use 3"),
+        ({"input": {"width": 416, "height": 416, "channels": 4}}, r"input\.channels: 4 is not supported"),
+        (
+            {"head": {"anchors": [[8, 8], [-10, 4]]}},
+            r"head\.anchors: \[-10\.0, 4\.0\] is no size; give width and height",
+        ),
+        ({"head": {"anchors": [[8, 0]]}}, r"head\.anchors: \[8\.0, 0\.0\] is no size"),
+        ({"head": {"anchors": [[float("nan"), 8]]}}, r"head\.anchors: \[nan, 8\.0\] is no size"),
+        ({"head": {"anchors": [[8, float("inf")]]}}, r"head\.anchors: \[8\.0, inf\] is no size"),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, object], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from fpga_facedet.errors import UserError
 from fpga_facedet.host.metrics import Metrics
 from fpga_facedet.host.pipeline import Pipeline, Result, Sink
 from fpga_facedet.host.sinks import AnnotatedSink, CallSink, JsonLinesSink, StreamSink, check_annotated_folder
+from fpga_facedet.host.sinks import is_stdout as is_stdout  # for the command line, which then prints on stderr
 from fpga_facedet.host.sources import Source, Warn, log_warning, open_source
 from fpga_facedet.stream.client import Reconnect, parse_address
 from fpga_facedet.stream.client import watch as watch_stream
@@ -24,7 +26,10 @@ DEFAULT_HOST = "127.0.0.1"
 """Only this machine may watch, unless told otherwise: the stream has no password. On a board give 0.0.0.0."""
 
 SETTLE_SECONDS = 0.5
-"""A finite source begins when no further watcher came for so long."""
+"""A source that waits for watchers begins when no further one came for so long.
+
+Later ones get every line too, but a source may be over before they come.
+"""
 
 StrPath = str | os.PathLike[str]
 
@@ -120,9 +125,10 @@ def serve(
 
     `port` 0 takes a free one; `on_listening` says which. `fps` is the highest rate: a video's own by default, so that
     a watcher sees it in real time; 0 goes as fast as engine and watchers can. It begins once `wait_clients` watch: by
-    default one for a source that ends, so that it does not play to nobody, and none for a camera or with `loop`. A
-    watcher that comes later starts at the frame of that moment. Every frame of a file reaches every watcher that
-    takes its lines within the server's stall time; of a live source (or with `latest`) a slow one misses some.
+    default one for a source that ends, so that it does not play to nobody, and none for a camera or with `loop`.
+    Every frame of a source that ends reaches every watcher that takes its lines, also one that comes later: it gets
+    the frames so far first (up to the server's REPLAY_LINES). Of a live source or with `loop` a later watcher starts
+    at the frame of that moment; of a live source, or with `latest`, a slow one misses some.
     `annotated` also saves the pictures, with boxes, to a folder. SIGINT and SIGTERM end it in order.
     Raises UserError for all a user can put right: a busy port, a source that is not there.
     """
@@ -148,8 +154,9 @@ def serve(
             pace=(None if frames.live else frames.rate) if fps is None else fps,
             limit=limit,
         )
-        hello = hello_line(engine.manifest, engine.name, frames.name, threshold)
-        server = StreamServer(host, port, hello, patient=not latest, on_change=on_watchers)
+        hello = hello_line(engine.manifest, engine.name, frames.name, threshold, secrets.token_hex(8))
+        replay = not (loop or frames.live or latest)
+        server = StreamServer(host, port, hello, patient=not latest, replay=replay, on_change=on_watchers)
         sinks.append(StreamSink(server))
         if annotated is not None:
             sinks.append(AnnotatedSink(annotated, frames.still))

@@ -8,10 +8,7 @@ import numpy.typing as npt
 from fpga_facedet.detections import Detections, nms
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.letterbox import Letterbox
-from fpga_facedet.manifest import HeadInfo, Manifest
-
-VALUES_PER_ANCHOR = 6
-"""Channels of one anchor, in this order: x, y, w, h, objectness, face."""
+from fpga_facedet.manifest import VALUES_PER_ANCHOR, HeadInfo, Manifest
 
 
 def decode(output: npt.NDArray[np.int8], head: HeadInfo, score_threshold: float | None = None) -> Detections:

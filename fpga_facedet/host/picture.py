@@ -5,6 +5,7 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,8 @@ def read_picture(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     fault = find_fault(data)
     if fault:
         raise DamagedPictureError(path, fault)
+    if data.startswith(_PNG):
+        data = _without_profile(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
@@ -90,15 +93,27 @@ def _jpeg_fault(data: bytes) -> str | None:
 
 def _png_fault(data: bytes) -> str | None:
     """Walk the chunks to IEND and check each one's CRC."""
-    position = len(_PNG)
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        if zlib.crc32(memoryview(data)[position + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            return f"the PNG is damaged near byte {position}"
+    for kind, start, end in _png_chunks(data):
+        if zlib.crc32(memoryview(data)[start + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            return f"the PNG is damaged near byte {start}"
         if kind == b"IEND":
             return None
-        position = end
     return f"the PNG is cut short at {len(data)} bytes, or damaged"
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, first byte and end of each chunk that is there whole."""
+    start = len(_PNG)
+    while start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 12 + length
+        if end > len(data):
+            return
+        yield kind, start, end
+        start = end
+
+
+def _without_profile(data: bytes) -> bytes:
+    """Return a whole PNG without its colour profile: OpenCV ignores it, but libpng complains of many on stderr."""
+    kept = [data[start:end] for kind, start, end in _png_chunks(data) if kind != b"iCCP"]
+    return _PNG + b"".join(kept)

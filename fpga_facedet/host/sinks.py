@@ -1,8 +1,9 @@
 """Where faces go: lines in a file, annotated pictures in a folder, a TCP stream, a function."""
 
+import contextlib
+import fcntl
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,22 +37,25 @@ class JsonLinesSink:
 
     Pixels of the picture as stored. Frames of a video or camera also have `frame`, their number from 0. Lines go to
     `path` + `.part`, which takes its name at the end of the source: a whole file has the name, a run that was stopped
-    leaves the `.part` with what was done. `-` and devices (`/dev/stdout`, a pipe) are written to directly. Raises
-    UserError where the file cannot be written or the disk is full.
+    leaves the `.part` with what was done. `-` and devices (`/dev/stdout`, a pipe) are written to directly; `place` says
+    where the lines are. Raises UserError where the file cannot be written, another run writes it or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], still: bool) -> None:
         self._path = Path(path)
         self._still = still
-        self._renamed = self._path.is_file() or not self._path.exists()
-        self.place = self._path.with_name(self._path.name + ".part") if self._renamed else self._path
+        to_stdout = is_stdout(path)
+        self._renamed = not to_stdout and (self._path.is_file() or not self._path.exists())
+        part = self._path.with_name(self._path.name + ".part")
+        self.place = "standard output" if to_stdout else str(part if self._renamed else path)
         try:
-            if str(path) == "-":
-                self._renamed = False
-                self._file: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+            if to_stdout:
+                self._file: BinaryIO = os.fdopen(os.dup(1), "wb")
+            elif self._renamed:
+                part.parent.mkdir(parents=True, exist_ok=True)
+                self._file = _open_alone(part)
             else:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = open(self.place, "wb")  # noqa: SIM115 - open until close()
+                self._file = open(self._path, "wb")  # noqa: SIM115 - open until close()
         except OSError as error:
             raise explain_os_error(self._path, error) from error
 
@@ -73,8 +77,8 @@ class JsonLinesSink:
             with self._file:
                 if self._renamed and complete:
                     os.fsync(self._file.fileno())
-            if self._renamed and complete:
-                self.place.replace(self._path)
+                    # Before the lock goes with the file: nobody else may open a .part that is about to be renamed.
+                    Path(self.place).replace(self._path)
         except OSError as error:
             if complete:
                 raise explain_os_error(self._path, error) from error
@@ -117,6 +121,36 @@ class StreamSink:
 
     def close(self, complete: bool) -> None:
         """The command says the end, since it knows why."""
+
+
+def is_stdout(path: str | os.PathLike[str]) -> bool:
+    """Return whether lines for `path` go to standard output: `-`, `/dev/stdout`, or the file that it leads to."""
+    if str(path) == "-":
+        return True
+    try:
+        return os.path.samestat(Path(path).stat(), os.fstat(1))
+    except OSError:
+        return False
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """Open `path` empty, for this run alone; UserError where another run writes it."""
+    while True:
+        # Not "wb", which would empty the file of another run before the lock is asked for.
+        file: BinaryIO = open(path, "ab")  # noqa: SIM115 - the caller closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UserError(f"Another run is writing {path}; wait for its end, or choose another file.") from None
+        except OSError:
+            pass  # A file system without locks: two runs are not told apart there.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                file.truncate(0)
+                return file
+        # The run before us renamed it between our opening and our lock: the next one is a new file.
+        file.close()
 
 
 def check_annotated_folder(folder: str | os.PathLike[str], source_text: str, source: Source) -> None:

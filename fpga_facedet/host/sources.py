@@ -62,7 +62,7 @@ class Source(Protocol):
     `name` is fit for showing (no password in it). `live`: it goes on whether we read or not (camera, network stream),
     so a slow reader should drop frames. `still`: it is made of pictures, each with its own name. `rate` is its own
     frames a second where it has one; `total` its number of frames where that is known. `skipped` counts pictures left
-    out because they could not be read.
+    out because they could not be read, and folders.
     """
 
     name: str
@@ -93,6 +93,8 @@ def open_source(text: str, *, loop: bool = False, warn: Warn = log_warning) -> S
     `loop` starts a finite source again at its end, for ever; `seq` goes on counting. `warn` takes one sentence for
     each thing that is left out. Raises UserError in one sentence where there is nothing to read.
     """
+    if not text:
+        raise UserError("The source is empty; give a picture, folder, video, camera index or address.")
     _silence_opencv()
     camera = text.removeprefix("camera:")
     if camera.isdecimal():
@@ -106,7 +108,8 @@ def open_source(text: str, *, loop: bool = False, warn: Warn = log_warning) -> S
         reason = os.strerror(error.errno or errno.EIO).lower()
         raise UserError(f"Cannot read the source {text[:200]}: {reason}; check the path.") from error
     if is_folder:
-        return PictureSource(_pictures_in(path), path.name or str(path), loop, warn)
+        files, skipped = _pictures_in(path, warn)
+        return PictureSource(files, path.name or str(path), loop, warn, skipped=skipped)
     if is_file:
         if path.suffix.lower() in PICTURE_SUFFIXES or looks_like_picture(path):
             return PictureSource([(path, path.name)], path.name, loop, warn, single=True)
@@ -127,10 +130,19 @@ class PictureSource:
     rate: float | None = None
     total: int | None
 
-    def __init__(self, files: list[tuple[Path, str]], name: str, loop: bool, warn: Warn, single: bool = False) -> None:
+    def __init__(
+        self,
+        files: list[tuple[Path, str]],
+        name: str,
+        loop: bool,
+        warn: Warn,
+        *,
+        single: bool = False,
+        skipped: int = 0,
+    ) -> None:
         self.name = name
         self.total = None if loop else len(files)
-        self.skipped = 0
+        self.skipped = skipped
         self._files, self._loop, self._warn, self._single = files, loop, warn, single
 
     def __iter__(self) -> Iterator[Frame]:
@@ -242,10 +254,23 @@ class VideoSource:
         return f"{self.name} is neither a picture nor a video that OpenCV can read; give an intact file."
 
 
-def _pictures_in(folder: Path) -> list[tuple[Path, str]]:
-    """Return (path, path relative to `folder`) of the pictures of a folder and those inside it, sorted."""
+def _pictures_in(folder: Path, warn: Warn) -> tuple[list[tuple[Path, str]], int]:
+    """Return (path, path relative to `folder`) of the pictures of a folder and those inside it, sorted.
+
+    The number is that of folders inside which cannot be read; `warn` names each.
+    """
     found = []
-    for parent, folders, files in os.walk(folder):
+    unreadable = []
+
+    def leave_out(error: OSError) -> None:
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        place = Path(error.filename)
+        if place == folder:
+            raise UserError(f"Cannot read the folder {folder}: {reason}; change its permissions.") from error
+        unreadable.append(place)
+        warn(f"Left out the folder {place.relative_to(folder).as_posix()}: {reason}.")
+
+    for parent, folders, files in os.walk(folder, onerror=leave_out):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             path = Path(parent, name)
@@ -254,7 +279,7 @@ def _pictures_in(folder: Path) -> list[tuple[Path, str]]:
     if not found:
         kinds = ", ".join(sorted(PICTURE_SUFFIXES))
         raise UserError(f"The folder {folder} holds no pictures ({kinds}); choose one that does.")
-    return sorted(found, key=lambda entry: entry[1])
+    return sorted(found, key=lambda entry: entry[1]), len(unreadable)
 
 
 def _photograph(name: str) -> Path:

@@ -42,15 +42,23 @@ class Reconnect:
 def watch(host: str, port: int, reconnect: Reconnect | None = Reconnect()) -> Generator[Message, None, None]:
     """Yield the messages of a server, checked, until its `end`: a hello for each connection, frames, the end.
 
-    A connection that breaks off before the end is made again as `reconnect` says; None takes that as an error. Types
-    of message that this version does not know are left out. Raises UserError in one sentence where nobody answers the
+    A connection that breaks off before the end is made again as `reconnect` says; None takes that as an error. Each
+    frame comes once, also where the server sends them from the first again. Types of message that this version does
+    not know are left out. Raises UserError in one sentence where nobody answers the
     first time, the server stays away, or what answers does not speak this protocol.
     """
     server = f"{host}:{port}"
     connection = _connect(host, port)
+    stream, latest = None, -1
     while True:
         try:
             for message in _messages(connection, server):
+                if message["type"] == "hello" and (stream is None or message.get("stream") != stream):
+                    stream, latest = message.get("stream"), -1
+                if message["type"] == "frame":
+                    if message["seq"] <= latest:
+                        continue
+                    latest = message["seq"]
                 yield message
                 if message["type"] == "end":
                     return

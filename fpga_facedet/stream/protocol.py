@@ -28,11 +28,15 @@ def faces_as_json(faces: Detections) -> list[dict[str, Any]]:
     ]
 
 
-def hello_line(manifest: Manifest, engine: str, source: str, score_threshold: float) -> bytes:
-    """Return the first line of every connection: what is spoken, what looks at what."""
+def hello_line(manifest: Manifest, engine: str, source: str, score_threshold: float, stream: str) -> bytes:
+    """Return the first line of every connection: what is spoken, what looks at what.
+
+    `stream` is another one for each run of a server.
+    """
     hello = {
         "type": "hello",
         "protocol": PROTOCOL,
+        "stream": stream,
         "model": manifest.model.name,
         "model_sha256": manifest.model.sha256,
         "engine": engine,

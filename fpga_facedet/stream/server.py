@@ -7,15 +7,17 @@ import socket
 import struct
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.stream.protocol import end_line, error_line
 
 QUEUE_LINES = 64
-"""Lines that wait for one watcher."""
+"""Lines kept for watchers that are behind; also the most that one of them is sent before the others' turn."""
+REPLAY_LINES = 100_000
+REPLAY_BYTES = 64 * 1024 * 1024
+"""Lines and bytes kept where later watchers begin at the first line: an hour at 27 frames a second."""
 SEND_BUFFER = 64 * 1024
 """Bytes the kernel may hold for one watcher (it doubles them): its default of megabytes hides a stall for minutes."""
 STALL_SECONDS = 5.0
@@ -25,38 +27,67 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LISTEN_BACKLOG = 128
 
 
+class _Log:
+    """The latest lines, once for all watchers, each under its number: `first` is the oldest kept, `end` the next."""
+
+    def __init__(self, most_lines: int, most_bytes: int) -> None:
+        self.first = self.end = 0
+        self._most_lines, self._most_bytes = most_lines, most_bytes
+        self._lines: dict[int, bytes] = {}
+        self._bytes = 0
+
+    def __getitem__(self, number: int) -> bytes:
+        return self._lines[number]
+
+    def first_to_keep(self) -> int:
+        """Return the number of the oldest line that stays when one more comes."""
+        first, size = self.first, self._bytes
+        while first < self.end and (self.end - first >= self._most_lines or size >= self._most_bytes):
+            size -= len(self._lines[first])
+            first += 1
+        return first
+
+    def forget(self, before: int) -> None:
+        """Drop the lines before that number."""
+        while self.first < before:
+            self._bytes -= len(self._lines.pop(self.first))
+            self.first += 1
+
+    def append(self, line: bytes) -> None:
+        """Add a line; nothing is dropped here."""
+        self._lines[self.end] = line
+        self._bytes += len(line)
+        self.end += 1
+
+
 @dataclass(eq=False)
 class _Watcher:
-    """One connection. `lines` wait behind `current`, the rest of the line being sent; `moved` is when it last took any.
+    """One connection, and where it is in the server's log.
 
-    `listening` says that its side may still send; one that has closed that half (`nc` without a terminal) still reads.
+    `next` is the number of the line behind `current`, the rest of the line being sent; `moved` is when it last took
+    any. `listening` says that its side may still send; one that has closed that half (`nc` without a terminal) still
+    reads.
     """
 
     socket: socket.socket
+    log: _Log
+    next: int
     current: memoryview
     moved: float
-    lines: deque[bytes] = field(default_factory=deque)
     listening: bool = True
 
     @property
     def waiting(self) -> bool:
-        return bool(self.current or self.lines)
-
-    @property
-    def full(self) -> bool:
-        return len(self.lines) >= QUEUE_LINES
-
-    def queue(self, line: bytes) -> None:
-        if not self.waiting:
-            self.moved = time.monotonic()
-        self.lines.append(line)
+        return bool(self.current) or self.next < self.log.end
 
     def send(self) -> None:
-        """Send what the socket takes without waiting; raises OSError where the connection is gone."""
+        """Send what the socket takes without waiting, a turn at most; raises OSError where the connection is gone."""
+        last = self.next + QUEUE_LINES
         with contextlib.suppress(BlockingIOError):
-            while self.waiting:
+            while self.waiting and self.next < last:
                 if not self.current:
-                    self.current = memoryview(self.lines.popleft())
+                    self.current = memoryview(self.log[self.next])
+                    self.next += 1
                 self.current = self.current[self.socket.send(self.current) :]
                 self.moved = time.monotonic()
 
@@ -64,10 +95,14 @@ class _Watcher:
 class StreamServer:
     """Serves lines over TCP from a thread of its own; `publish` gives every watcher the same line.
 
-    A watcher first gets `hello`, then every line published from then on. Each has its own queue of QUEUE_LINES.
-    `patient` decides what a full one means: True, `publish` waits for it up to `stall_seconds`, then closes it (a
-    file, where every frame counts); False, the watcher loses its oldest line and sees a gap in `seq` (a camera, where
-    only now counts). Either way one that takes nothing for `stall_seconds` is closed, and the others go on.
+    A watcher first gets `hello`, then every line published from then on. The latest QUEUE_LINES are kept for those
+    that are behind. `patient` decides what happens to one that is further behind: True, `publish` waits for it up to
+    `stall_seconds`, then closes it (a file, where every frame counts); False, the watcher loses the oldest line and
+    sees a gap in `seq` (a camera, where only now counts). Either way one that takes nothing for `stall_seconds` is
+    closed, and the others go on.
+
+    `replay` keeps all lines, so that a watcher begins at the first one whenever it comes, and a slow one holds up
+    nobody. Past REPLAY_LINES or REPLAY_BYTES the oldest are dropped and later watchers begin at the next line.
 
     `host` is the address to bind: the loopback, unless told otherwise by who calls, since there is no password.
     `port` 0 takes a free one; the attribute `port` says which. `on_change` is called with the number of watchers
@@ -81,6 +116,7 @@ class StreamServer:
         hello: bytes,
         *,
         patient: bool,
+        replay: bool = False,
         stall_seconds: float = STALL_SECONDS,
         on_change: Callable[[int], None] = lambda count: None,
     ) -> None:
@@ -89,11 +125,14 @@ class StreamServer:
         self.host: str = self._listener.getsockname()[0]
         self.port: int = self._listener.getsockname()[1]
         self.dropped = 0
+        self._log = _Log(REPLAY_LINES if replay else QUEUE_LINES, REPLAY_BYTES)
+        self._replay = replay
         self._frames = 0
         self._watchers: set[_Watcher] = set()
         self._leaving: list[_Watcher] = []
         self._changed = threading.Condition()
         self._given_up = False
+        self._closing = False
         self._close_by: float | None = None
         self._failure: BaseException | None = None
         self._bell, self._ear = socket.socketpair()
@@ -128,19 +167,20 @@ class StreamServer:
         return self._given_up or self._failure is not None
 
     def publish(self, line: bytes) -> None:
-        """Queue a frame's `line`, newline included, for every watcher; waits as the class says."""
+        """Give a frame's `line`, newline included, to every watcher; waits as the class says."""
         with self._changed:
             if self._failure is not None:
                 raise InternalError(f"The stream's server failed: {self._failure}.") from self._failure
             if self._patient:
-                room = self._changed.wait_for(lambda: not self._full() or self._given_up, self._stall)
-                for late in () if room else self._full():
+                room = self._changed.wait_for(lambda: not self._behind() or self._given_up, self._stall)
+                for late in () if room else self._behind():
                     self._drop(late)
-            for watcher in self._watchers:
-                if watcher.full:
-                    watcher.lines.popleft()
-                    self.dropped += 1
-                watcher.queue(line)
+            first = self._log.first_to_keep()
+            for watcher in self._behind():
+                self.dropped += first - watcher.next
+                watcher.next = first
+            self._log.forget(first)
+            self._append(line)
             self._frames += 1
         self._ring()
 
@@ -151,18 +191,31 @@ class StreamServer:
             self._changed.notify_all()
 
     def close(self, reason: str = "finished", within: float | None = None) -> None:
-        """Send the end line with `reason`, let watchers take what waits, for `within` seconds at most; close all."""
+        """Send the end line with `reason`, let watchers take what waits, for `within` seconds at most; close all.
+
+        Without `within` it lasts as long as any of them takes something every `stall_seconds`.
+        """
         with self._changed:
-            if self._close_by is None:
-                for watcher in self._watchers:
-                    watcher.queue(end_line(self._frames, reason))
-                self._close_by = time.monotonic() + (self._stall if within is None else within)
+            if not self._closing:
+                self._append(end_line(self._frames, reason))
+                self._closing = True
+            if within is not None:
+                self._close_by = time.monotonic() + within
         self._ring()
         self._thread.join()
         self._bell.close()
 
-    def _full(self) -> list[_Watcher]:
-        return [watcher for watcher in self._watchers if watcher.full]
+    def _append(self, line: bytes) -> None:
+        now = time.monotonic()
+        for watcher in self._watchers:
+            if not watcher.waiting:
+                watcher.moved = now
+        self._log.append(line)
+
+    def _behind(self) -> list[_Watcher]:
+        """Return the watchers that still need a line which the next one pushes out."""
+        first = self._log.first_to_keep()
+        return [watcher for watcher in self._watchers if watcher.next < first]
 
     def _ring(self) -> None:
         """Wake the server's thread; a full pipe or a closed one means that it needs no waking."""
@@ -192,9 +245,10 @@ class StreamServer:
 
     def _finished(self) -> bool:
         with self._changed:
-            if self._close_by is None:
+            if not self._closing:
                 return False
-            return time.monotonic() > self._close_by or not any(watcher.waiting for watcher in self._watchers)
+            late = self._close_by is not None and time.monotonic() > self._close_by
+            return late or not any(watcher.waiting for watcher in self._watchers)
 
     def _accept(self) -> None:
         """Take everyone who has called."""
@@ -210,9 +264,10 @@ class StreamServer:
             self._admit(connection)
 
     def _admit(self, connection: socket.socket) -> None:
-        # The hello is being sent from the start, not queued: a queue that runs over must never lose it.
-        watcher = _Watcher(connection, current=memoryview(self._hello), moved=time.monotonic())
         with self._changed:
+            begin = 0 if self._replay and self._log.first == 0 else self._log.end
+            # The hello is being sent from the start, not logged: a log that runs over must never lose it.
+            watcher = _Watcher(connection, self._log, begin, memoryview(self._hello), time.monotonic())
             if len(self._watchers) >= MAX_WATCHERS:
                 with contextlib.suppress(OSError), connection:
                     connection.send(error_line(f"There are {MAX_WATCHERS} watchers already; try again later."))

@@ -155,6 +155,42 @@ def test_serve_gives_three_watchers_every_frame_in_order(video, engine):
     assert summary.metrics.frames == 30 and not summary.stopped
 
 
+def test_watchers_that_come_later_get_every_frame_of_a_file_too(video, engine):
+    serving = Serving(video, engine)
+    began, watchers = time.monotonic(), []
+    for moment in (0.0, 0.3, 1.0):
+        time.sleep(max(0.0, began + moment - time.monotonic()))
+        watchers.append(Watcher(serving.port).read())
+    # A second and more after the start, in the middle of the video, which takes 1.2 s.
+    time.sleep(max(0.0, began + 1.3 - time.monotonic()))
+    watchers.append(Watcher(serving.port).read())
+    for watcher in watchers:
+        messages = watcher.done()
+        assert messages[0]["type"] == "hello" and seqs(messages) == list(range(30))
+        assert messages[-1] == {"type": "end", "frames": 30, "reason": "finished"}
+    assert serving.done().metrics.frames == 30
+
+
+def test_a_later_watcher_of_a_loop_starts_at_the_frame_of_that_moment(video, engine):
+    """In the main thread, since a signal ends the loop; the late watcher comes once frame 20 is out."""
+    late = []
+
+    def follow(where):
+        def each(message):
+            if message.get("seq") == 20:
+                late.append(Watcher(where.port).read(stop))
+
+        Watcher(where.port).read(each)
+
+    def stop(message):
+        if message["type"] == "frame" and len(seqs(late[0].messages)) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    summary = serve(str(video), engine, port=0, loop=True, fps=100.0, wait_clients=1, on_listening=follow)
+    got = seqs(late[0].done())
+    assert summary.stopped and got[0] > 20 and got == list(range(got[0], got[-1] + 1)) and len(got) >= 5
+
+
 def test_the_stream_says_what_run_writes(video, engine, tmp_path):
     run(str(video), engine, jsonl=tmp_path / "f.jsonl", annotated=tmp_path / "run")
     serving = Serving(video, engine, fps=0.0, annotated=tmp_path / "serve")

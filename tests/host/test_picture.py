@@ -1,3 +1,5 @@
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -71,6 +73,19 @@ def test_a_png_with_one_wrong_bit_is_damaged():
     data = bytearray(encoded(".png"))
     data[len(data) // 2] ^= 1
     assert "damaged" in (find_fault(bytes(data)) or "")
+
+
+def test_a_png_with_a_profile_that_libpng_dislikes_is_read_in_silence(tmp_path, capfd):
+    data = encoded(".png")
+    body = b"iCCP" + b"bad profile\0\0" + zlib.compress(bytes(200))
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    header_end = 8 + 12 + 13
+    path = tmp_path / "profile.png"
+    path.write_bytes(data[:header_end] + chunk + data[header_end:])
+    np.testing.assert_array_equal(read_picture(path), picture(1))
+    assert capfd.readouterr().err == ""
+    cv2.imread(str(path))
+    assert "iCCP" in capfd.readouterr().err, "the profile must be one that libpng complains of"
 
 
 def test_empty_unreadable_and_other_files_are_errors(tmp_path):

@@ -1,6 +1,9 @@
+import fcntl
 import json
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,8 +14,9 @@ from fpga_facedet.detections import Detections
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.annotate import annotate
 from fpga_facedet.host.pipeline import Result
-from fpga_facedet.host.sinks import AnnotatedSink, JsonLinesSink, check_annotated_folder
+from fpga_facedet.host.sinks import AnnotatedSink, JsonLinesSink, check_annotated_folder, is_stdout
 from fpga_facedet.host.sources import Frame, open_source
+from tests.conftest import REPOSITORY
 from tests.host.conftest import picture
 
 FACES = Detections(
@@ -63,6 +67,77 @@ def test_a_stopped_run_leaves_its_part_and_the_file_before_it(tmp_path):
     sink.close(complete=False)
     assert path.read_text() == "of an earlier run\n"
     assert json.loads((tmp_path / "faces.jsonl.part").read_text())["source"] == "b/z.png"
+
+
+def test_two_runs_never_write_the_same_file(tmp_path):
+    path = tmp_path / "faces.jsonl"
+    first = JsonLinesSink(path, still=True)
+    first.send(result())
+    with pytest.raises(UserError, match=r"Another run is writing .*faces\.jsonl\.part; wait for its end, or choose"):
+        JsonLinesSink(path, still=True)
+    first.send(result(1))
+    first.close(complete=True)
+    assert path.read_text().count("\n") == 2, "what the second did not get must stay the first's"
+    again = JsonLinesSink(path, still=True)
+    again.send(result())
+    again.close(complete=False)
+    third = JsonLinesSink(path, still=True)
+    third.close(complete=True)
+    assert path.read_text() == "" and [entry.name for entry in tmp_path.iterdir()] == ["faces.jsonl"]
+
+
+def test_another_process_that_writes_the_file_is_noticed_and_one_that_was_killed_is_not(tmp_path):
+    code = (
+        "import sys, time\nfrom fpga_facedet.host.sinks import JsonLinesSink\n"
+        "sink = JsonLinesSink(sys.argv[1], True); print('open', flush=True); time.sleep(60)"
+    )
+    path = tmp_path / "faces.jsonl"
+    other = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None and other.stdout.readline() == "open\n"
+    with pytest.raises(UserError, match="Another run is writing"):
+        JsonLinesSink(path, still=True)
+    other.kill()
+    other.communicate()
+    JsonLinesSink(path, still=True).close(complete=True)
+
+
+def test_a_run_that_ends_while_the_next_one_opens_keeps_its_lines(tmp_path, monkeypatch):
+    """The first renames its `.part` after the second has opened it, before that has its lock."""
+    path, part = tmp_path / "faces.jsonl", tmp_path / "faces.jsonl.part"
+    part.write_text("of the first run\n")
+    flock = fcntl.flock
+
+    def late(file, how):
+        if not path.exists():
+            part.replace(path)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    sink = JsonLinesSink(path, still=True)
+    sink.send(result())
+    sink.close(complete=False)
+    assert path.read_text() == "of the first run\n" and part.read_text().count("b/z.png") == 1
+
+
+@pytest.mark.parametrize("target", ["-", "/dev/stdout", "redirected"])
+def test_lines_for_standard_output_go_there_wherever_it_leads(tmp_path, target):
+    code = (
+        "import sys\nfrom tests.host.test_sinks import result\n"
+        "from fpga_facedet.host.sinks import JsonLinesSink, is_stdout\n"
+        "sink = JsonLinesSink(sys.argv[1], True); sink.send(result()); sink.close(True)\n"
+        "print(is_stdout(sys.argv[1]), sink.place)"
+    )
+    output = tmp_path / "redirected"
+    with open(output, "wb") as file:
+        name = str(output) if target == "redirected" else target
+        subprocess.run([sys.executable, "-c", code, name], stdout=file, cwd=REPOSITORY, check=True)
+    lines = output.read_text().splitlines()
+    assert json.loads(lines[0])["source"] == "b/z.png" and lines[1:] == ["True standard output"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["redirected"]
+
+
+def test_a_file_is_not_standard_output(tmp_path):
+    assert not is_stdout(tmp_path / "faces.jsonl") and not is_stdout(tmp_path)
 
 
 def test_a_full_device_is_an_error_in_one_sentence():

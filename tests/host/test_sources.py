@@ -1,7 +1,11 @@
 import functools
 import http.server
+import os
+import shutil
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -50,6 +54,41 @@ def test_a_loop_goes_on_counting_and_warns_once(folder):
     assert [frame.seq for frame in frames] == list(range(8))
     assert [frame.name for frame in frames[3:6]] == ["a.PNG", "b/y.jpeg", "b/z.bmp"]
     assert source.total is None and len(warnings) == 1 and source.skipped == 1
+
+
+@pytest.fixture
+def shut_folder(folder):
+    """The folder of pictures with `b` shut even to us, who may be root, where everyone else may go in."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name, "pictures")
+        shutil.copytree(folder, place)
+        Path(name).chmod(0o755)
+        (place / "b").chmod(0)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        yield place
+        os.seteuid(user)
+        place.chmod(0o755)
+        (place / "b").chmod(0o755)
+
+
+def test_a_folder_inside_that_cannot_be_read_is_left_out_with_one_warning(shut_folder):
+    warnings = []
+    source = open_source(str(shut_folder), warn=warnings.append)
+    assert [frame.name for frame in source] == ["a.PNG", "c.jpg"]
+    assert source.skipped == 1 and warnings == ["Left out the folder b: permission denied."]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(shut_folder):
+    with pytest.raises(UserError, match=r"Cannot read the folder .*pictures/b: permission denied; change"):
+        open_source(str(shut_folder / "b"))
+
+
+def test_an_empty_source_is_an_error_and_not_the_current_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="The source is empty; give"):
+        open_source("")
 
 
 def test_one_damaged_picture_alone_is_an_error(folder):

@@ -19,7 +19,7 @@ MANIFEST = Manifest(
     input=InputInfo(416, 416, 3, 114),
     head=HeadInfo(13, 13, 18, 32, ((10, 14), (23, 27), (37, 58)), 1 / 128, 0.3, 0.45),
 )
-HELLO = hello_line(MANIFEST, "golden", "street.mp4", 0.3)
+HELLO = hello_line(MANIFEST, "golden", "street.mp4", 0.3, "5f0c")
 
 
 def line(seq: int, faces: int = 1) -> bytes:

@@ -48,6 +48,16 @@ def test_a_lost_connection_is_made_again_with_a_new_hello():
     assert seqs(messages) == [0, 1, 5]
 
 
+def test_frames_that_a_server_sends_again_come_once_and_those_of_another_server_all():
+    other = HELLO.replace(b"5f0c", b"9999")
+    server = Script(
+        HELLO + line(0) + line(1),
+        HELLO + line(0) + line(1) + line(2),
+        other + line(0) + line(1) + end_line(2, "finished"),
+    )
+    assert seqs(list(watch("127.0.0.1", server.port, QUICK))) == [0, 1, 2, 0, 1]
+
+
 def test_a_reset_is_a_lost_connection_too():
     server = Script(HELLO + line(0) + b"reset", HELLO + end_line(1, "finished"))
     assert [m["type"] for m in watch("127.0.0.1", server.port, QUICK)][-1] == "end"

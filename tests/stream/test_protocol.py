@@ -26,6 +26,7 @@ def test_the_hello_says_what_is_spoken_and_what_looks_at_what():
     assert json.loads(HELLO) == {
         "type": "hello",
         "protocol": "facedet/1",
+        "stream": "5f0c",
         "model": "lpyolo-4w4a",
         "model_sha256": "ab" * 32,
         "engine": "golden",

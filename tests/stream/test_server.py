@@ -62,6 +62,70 @@ def test_a_later_watcher_begins_at_the_frame_of_that_moment(start):
     assert messages[-1] == {"type": "end", "frames": 20, "reason": "stopped"}
 
 
+def test_with_replay_every_watcher_gets_every_line_whenever_it_comes(start):
+    server = start(replay=True)
+    watchers = []
+    for seq in range(3000):
+        if seq in (0, 1, 1500, 2999):
+            watchers.append(Watcher(server.port).read())
+        server.publish(line(seq))
+    watchers.append(Watcher(server.port).read())
+    server.wait_for_watchers(5)
+    server.close()
+    for watcher in watchers:
+        messages = watcher.done()
+        assert messages[0]["type"] == "hello" and seqs(messages) == list(range(3000))
+        assert messages[-1] == {"type": "end", "frames": 3000, "reason": "finished"}
+
+
+def test_with_replay_a_watcher_that_is_behind_holds_up_nobody_and_misses_nothing(start):
+    server = start(replay=True, stall_seconds=30)
+    quick, slow = Watcher(server.port).read(), Watcher(server.port, 4096)
+    server.wait_for_watchers(2)
+    began = time.monotonic()
+    for seq in range(3000):
+        server.publish(line(seq, faces=4))
+    wait_until(lambda: len(seqs(quick.messages)) == 3000)
+    assert time.monotonic() - began < 10, "the slow one, which has not read yet, held it up"
+    slow.read()
+    server.close()
+    assert seqs(slow.done()) == list(range(3000)) and server.dropped == 0
+
+
+def test_closing_waits_as_long_as_a_watcher_that_is_behind_takes_lines(start):
+    server = start(replay=True, stall_seconds=0.4)
+    slow = Watcher(server.port, 4096).read(lambda message: time.sleep(0.0004))
+    server.wait_for_watchers(1)
+    for seq in range(3000):
+        server.publish(line(seq, faces=4))
+    began = time.monotonic()
+    server.close()
+    assert time.monotonic() - began > 0.4, "it must last longer than a stall for this test to mean anything"
+    assert seqs(slow.done()) == list(range(3000))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("REPLAY_LINES", 100), ("REPLAY_BYTES", 100 * len(line(100)))])
+def test_a_replay_that_is_too_long_goes_on_for_those_who_watch_and_starts_now_for_later_ones(
+    start, monkeypatch, limit, value
+):
+    monkeypatch.setattr(server_module, limit, value)
+    server = start(replay=True)
+    first = Watcher(server.port).read()
+    server.wait_for_watchers(1)
+    tracemalloc.start()
+    for seq in range(1000):
+        server.publish(line(seq))
+    wait_until(lambda: len(seqs(first.messages)) == 1000)
+    held = sum(stat.size for stat in tracemalloc.take_snapshot().statistics("filename") if "protocol" in str(stat))
+    tracemalloc.stop()
+    late = Watcher(server.port).read()
+    server.wait_for_watchers(2)
+    server.publish(line(1000))
+    server.close()
+    assert seqs(first.done()) == list(range(1001)) and seqs(late.done()) == [1000]
+    assert 0 < held < 300 * len(line(100))
+
+
 def test_a_slow_watcher_of_a_file_holds_it_up_and_misses_nothing(start):
     server = start(patient=True)
     slow = Watcher(server.port, 4096).read(lambda message: time.sleep(0.0005))
