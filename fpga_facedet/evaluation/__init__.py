@@ -1,0 +1,1 @@
+"""Evaluation: average precision by the WIDER FACE protocol."""

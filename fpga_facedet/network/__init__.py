@@ -1,0 +1,1 @@
+"""The detector as a quantized torch network, its QONNX export, and the metadata a model carries."""

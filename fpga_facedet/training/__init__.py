@@ -1,0 +1,1 @@
+"""Training: pictures into windows, windows into targets, the loss, and the trainer."""

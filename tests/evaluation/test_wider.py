@@ -1,0 +1,133 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from fpga_facedet.detections import Detections
+from fpga_facedet.errors import UserError
+from fpga_facedet.evaluation.wider import (
+    DIFFICULTIES,
+    WiderPicture,
+    inclusive_iou,
+    load_truth,
+    wider_ap,
+    wider_curve,
+)
+
+
+def found(*rows: tuple[float, float, float, float, float]) -> Detections:
+    array = np.array(rows, np.float32).reshape(-1, 5)
+    return Detections(array[:, :4].copy(), array[:, 4].copy())
+
+
+def truth(faces: list[list[float]], hard: list[bool]) -> WiderPicture:
+    mask = np.array(hard, np.bool_)
+    return WiderPicture(np.array(faces, np.float32).reshape(-1, 4), dict.fromkeys(DIFFICULTIES, mask))
+
+
+A, B, C = [0, 0, 99, 99], [200, 0, 299, 99], [0, 200, 99, 299]
+
+
+def test_boxes_include_both_ends() -> None:
+    # 10 x 10 pixels each, half of them shared: 50 / 150.
+    a, b = np.array([[0, 0, 9, 9]], np.float32), np.array([[5, 0, 14, 9]], np.float32)
+    assert inclusive_iou(a, b)[0, 0] == pytest.approx(1 / 3)
+
+
+def test_all_found_and_nothing_else_is_one() -> None:
+    result = wider_ap({"p": found((*A, 0.9), (*B, 0.8))}, {"p": truth([A, B], [True, True])})
+    assert result == {"easy": 1.0, "medium": 1.0, "hard": 1.0}
+
+
+def test_nothing_found_is_zero() -> None:
+    assert wider_ap({}, {"p": truth([A], [True])})["hard"] == 0.0
+
+
+def test_one_wrong_between_two_right_ones_by_hand() -> None:
+    # Best first: right, wrong, right. Precision 1 at recall 1/2, 2/3 at recall 1: 1/2 * 1 + 1/2 * 2/3.
+    detections = {"p": found((*A, 0.9), (*C, 0.7), (*B, 0.5))}
+    curve = wider_curve(detections, {"p": truth([A, B], [True, True])}, "hard")
+    assert curve.average_precision == pytest.approx(0.5 + 0.5 * 2 / 3)
+
+
+def test_a_second_box_on_the_same_face_is_wrong() -> None:
+    # Right, second on the same face, right: as above.
+    detections = {"p": found((*A, 0.9), (*A, 0.7), (*B, 0.5))}
+    curve = wider_curve(detections, {"p": truth([A, B], [True, True])}, "hard")
+    assert curve.average_precision == pytest.approx(0.5 + 0.5 * 2 / 3)
+
+
+def test_a_face_of_another_difficulty_counts_neither_way() -> None:
+    detections = {"p": found((*C, 0.9), (*C, 0.85), (*A, 0.8), (*B, 0.5))}
+    curve = wider_curve(detections, {"p": truth([A, B, C], [True, True, False])}, "easy")
+    assert curve.average_precision == 1.0
+
+
+def test_too_little_overlap_is_wrong() -> None:
+    # Shifted by half its width: IoU 1/3.
+    curve = wider_curve({"p": found((50, 0, 149, 99, 0.9))}, {"p": truth([A], [True])}, "easy")
+    assert curve.average_precision == 0.0
+
+
+def test_pictures_share_one_scale_of_scores() -> None:
+    # Over both pictures: wrong (0.9), right (0.8), right (0.6). Precision 1/2 and 2/3: the envelope is 2/3 throughout.
+    detections = {"p": found((*C, 0.9), (*A, 0.6)), "q": found((*A, 0.8))}
+    pictures = {"p": truth([A], [True]), "q": truth([A], [True])}
+    assert wider_curve(detections, pictures, "easy").average_precision == pytest.approx(2 / 3)
+
+
+def test_a_picture_without_detections_still_counts_its_faces() -> None:
+    pictures = {"p": truth([A], [True]), "q": truth([A, B, C], [True, True, True])}
+    curve = wider_curve({"p": found((*A, 0.9), (*C, 0.1))}, pictures, "easy")
+    assert curve.recall.max() == pytest.approx(1 / 4)
+    assert curve.average_precision == pytest.approx(1 / 4)
+
+
+def test_only_the_pictures_of_the_truth_count() -> None:
+    detections = {"p": found((*A, 0.9), (*B, 0.1)), "elsewhere": found((*A, 99.0))}
+    assert wider_curve(detections, {"p": truth([A, B], [True, True])}, "easy").average_precision == 1.0
+
+
+def test_the_official_files_are_read(tmp_path: Path) -> None:
+    def cells(*items: object) -> np.ndarray:
+        array = np.empty((len(items), 1), object)
+        for i, item in enumerate(items):
+            array[i, 0] = item
+        return array
+
+    for level, kept in (("easy", [1]), ("medium", [1, 2]), ("hard", [1, 2, 3])):
+        content = {
+            "event_list": cells("0--Parade"),
+            "file_list": cells(cells("0_Parade_1")),
+            "face_bbx_list": cells(cells(np.array([[0, 0, 50, 60], [1, 2, 3, 4], [5, 6, 7, 8]]))),
+            "gt_list": cells(cells(np.array(kept)[:, None])),
+        }
+        savemat(tmp_path / f"wider_{level}_val.mat", content)
+    picture = load_truth(tmp_path)["0--Parade/0_Parade_1.jpg"]
+    np.testing.assert_array_equal(picture.faces, [[0, 0, 50, 60], [1, 2, 4, 6], [5, 6, 12, 14]])
+    np.testing.assert_array_equal(picture.asked["medium"], [True, True, False])
+
+
+def test_a_missing_or_wrong_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"wider_easy_val\.mat"):
+        load_truth(tmp_path)
+    (tmp_path / "wider_easy_val.mat").write_bytes(b"not Matlab" * 50)
+    with pytest.raises(UserError, match=r"wider_easy_val\.mat"):
+        load_truth(tmp_path)
+
+
+def test_the_development_pictures_have_their_truth(shared_dir: Path) -> None:
+    official = load_truth(shared_dir / "data" / "wider_official")
+    with open(shared_dir / "data" / "wider_dev" / "sizes.csv") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    assert len(official) == 3226
+    assert set(names) <= official.keys()
+    # A detector that copies the truth is perfect.
+    copied = {}
+    for name in names[:50]:
+        faces = official[name].faces
+        copied[name] = Detections(faces, np.linspace(0.9, 0.5, len(faces), dtype=np.float32))
+    result = wider_ap(copied, {name: official[name] for name in names[:50]})
+    assert min(result.values()) > 0.98
