@@ -33,8 +33,8 @@ test: $(READY) ## lint and every test
 lint: $(READY) ## ruff and mypy alone
 	@$(RUN)ruff check . && $(RUN)ruff format --check . && $(RUN)mypy
 
-bench: $(READY) ## every benchmark, ratios from one run
-	@for file in benchmarks/*.py; do echo "== $$file"; $(RUN)python $$file || exit 1; done
+bench: $(READY) ## the golden engine beside plain QONNX execution, in one run
+	@$(RUN)python benchmarks/golden.py $(ARGS)
 
 clean: ## remove what was built (not .venv)
 	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
