@@ -2,10 +2,14 @@
 
 import contextlib
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+_LITTLE = 1 << 20
+"""Bytes: a disk with less room than this is full."""
 
 
 @contextlib.contextmanager
@@ -37,6 +41,12 @@ def finn_session(rtllib: Path | None = None) -> Iterator[Path]:
             yield Path(folder)
         finally:
             holder._SETTINGS = previous
+
+
+def place_without_room(out: Path) -> Path:
+    """Return where a write failed that names no file: the temporary folder if its disk is full, else `out`."""
+    temporary = Path(tempfile.gettempdir())
+    return temporary if shutil.disk_usage(temporary).free < _LITTLE else out
 
 
 @contextlib.contextmanager

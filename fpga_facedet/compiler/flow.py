@@ -1,23 +1,29 @@
 """The build: named steps from a QONNX model to an accelerator, each saved, each proven equal to the first.
 
 Every step takes a graph and returns one, which is saved as `steps/NN_name.onnx` and executed beside the imported
-model. A later build can start at any step from what an earlier one saved.
+model. A later build can start at any step from what an earlier one saved. All of this happens in `steps`: a finished
+accelerator in the same folder stays as it is until the new one is whole.
 """
 
+import contextlib
+import errno
+import fcntl
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import fifos, folding, integer, layers, report, rtl, streamline
+from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, rtl, streamline
 from fpga_facedet.compiler.equivalence import Reference
-from fpga_facedet.compiler.finn_session import finn_session
+from fpga_facedet.compiler.finn_session import finn_session, place_without_room
 from fpga_facedet.errors import UserError
-from fpga_facedet.files import saving, write_bytes, write_json
+from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
 from fpga_facedet.manifest import FILE_NAME, Manifest
-from fpga_facedet.network.metadata import manifest_of_model
+from fpga_facedet.network.metadata import manifest_of_model, normalisation_of_model
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
@@ -26,6 +32,9 @@ Progress = Callable[[str, float], None]
 """Told what is going on and which share (0..1) of the build is done."""
 
 _ABOUT = "build.json"
+
+_RESULTS = (layout.RTL, layout.GOLDEN, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
+"""What a finished build leaves besides its steps, the manifest last."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,14 @@ class _Build:
     def saved(self, step: str) -> Path:
         return self.out / "steps" / f"{STEPS.index(step) + 1:02d}_{step}.onnx"
 
+    @property
+    def fresh(self) -> Path:
+        """Where the results lie until all of them are whole."""
+        return self.out / "steps" / "finished"
+
 
 def _import(_: None, build: _Build) -> "ModelWrapper":
-    return streamline.take_pixels(streamline.load(build.model))
+    return streamline.take_pixels(streamline.load(build.model), normalisation_of_model(build.model))
 
 
 def _tidy(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
@@ -51,11 +65,13 @@ def _tidy(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 
 def _streamline(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    return streamline.lower(graph)
+    graph = streamline.lower(graph)
+    _check_ends(graph, build)
+    return graph
 
 
 def _golden(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    write_bytes(build.out / "golden.onnx", integer.build(graph).SerializeToString())
+    write_bytes(build.saved("golden"), integer.build(graph).SerializeToString())
     return graph
 
 
@@ -84,13 +100,13 @@ def _fifos(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 
 def _rtl(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    rtl.generate(graph, build.board, build.out / "rtl")
+    rtl.generate(graph, build.board, build.fresh / layout.RTL)
     return graph
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One step: what it tells a person, what it does, and whether it changes the graph (if not, nothing is saved)."""
+    """One step: what it tells a person, what it does, and whether it changes the graph (if not, no graph is saved)."""
 
     title: str
     run: Callable[..., "ModelWrapper"]
@@ -131,33 +147,103 @@ def build(
         from_step: resume here, from the graph that an earlier build in `out` saved.
         to_step: stop behind this step; the manifest then has no hardware part and is not written.
 
-    Writes `steps/*.onnx`, `golden.onnx`, `rtl/`, `accelerator.json`, `report.html` and `report.json`. Raises UserError
-    for a bad model, an unknown step, a missing earlier result and a frame rate out of reach; InternalError where a
-    step changes a single output.
+    Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `accelerator.json`, `report.html` and
+    `report.json`; a build that fails or stops early leaves those of an earlier one. Raises UserError for a bad model,
+    an unknown step, a missing earlier result, a frame rate out of reach and a folder that another build is writing;
+    InternalError where a step changes a single output.
     """
     start, end = _span(from_step, to_step)
+    folding.check_target(target_fps)
     context = _Build(Path(model), board, Path(out), target_fps, manifest_of_model(model))
-    with finn_session():
-        graph = _resume(context, start) if start else None
-        reference = Reference.of(_load(context, STEPS[0]), context.manifest.head.output_scale) if start else None
-        _start_over(context, start)
-        for index, name in list(enumerate(STEPS))[start : end + 1]:
-            progress(_STEPS[name].title, (index - start) / (end + 1 - start))
-            graph = _STEPS[name].run(graph, context)
-            if not _STEPS[name].changes_graph:
-                continue
-            if reference is None:
-                reference = Reference.of(graph, context.manifest.head.output_scale)
-            reference.check(graph, name)
-            with saving(context.saved(name)) as path:
-                graph.save(str(path))
+    with _alone(context.out), _explaining(context.out), finn_session():
+        graph = _run(context, start, end, progress)
         if end < len(STEPS) - 1:
             return context.manifest
-        manifest = report.describe(context.manifest, graph, board)
-    manifest.save(context.out / FILE_NAME)
-    report.write(manifest, board, context.out)
+        manifest = _finish(context, graph)
     progress("Done", 1.0)
     return manifest
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Make the folder `out` and hold it for this build alone."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise explain_os_error(out, error) from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"Another build is writing {out}; wait for its end or choose another folder.") from None
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _explaining(out: Path) -> Iterator[None]:
+    """Say in a sentence that a disk is full, or that something in `out` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        ours = error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(out)
+        if ours or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise explain_os_error(place_without_room(out), error) from error
+        raise
+
+
+def _run(context: _Build, start: int, end: int, progress: Progress) -> "ModelWrapper":
+    """Run the steps from `start` to `end`, compare and save what each makes, and return the last graph."""
+    graph, reference = None, None
+    if start:
+        graph = _resume(context, start)
+        reference = Reference.of(_load(context, STEPS[0]), context.manifest.head.output_scale)
+    _start_over(context, start)
+    for index, name in list(enumerate(STEPS))[start : end + 1]:
+        progress(_STEPS[name].title, (index - start) / (end + 1 - start))
+        graph = _STEPS[name].run(graph, context)
+        if not _STEPS[name].changes_graph:
+            continue
+        if reference is None:
+            reference = Reference.of(graph, context.manifest.head.output_scale)
+        reference.check(graph, name)
+        with saving(context.saved(name)) as path:
+            graph.save(str(path))
+    return graph
+
+
+def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
+    """Write the results whole, then put them in the place of an earlier build's; return the manifest."""
+    shutil.copyfile(context.saved("golden"), context.fresh / layout.GOLDEN)
+    manifest = report.describe(context.manifest, graph, context.board)
+    manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
+    report.write(manifest, context.board, context.fresh)
+    manifest.save(context.fresh / FILE_NAME)
+    # Nothing but renaming from here on; meanwhile no manifest vouches for what is there.
+    (context.out / FILE_NAME).unlink(missing_ok=True)
+    for name in _RESULTS:
+        if (context.out / name).is_dir():
+            (context.out / name).rename(context.fresh / f"{name}.replaced")
+        (context.fresh / name).replace(context.out / name)
+    shutil.rmtree(context.fresh)
+    return manifest
+
+
+def _check_ends(graph: "ModelWrapper", context: _Build) -> None:
+    """Refuse a model whose metadata describes another network than its graph."""
+    sizes, head = context.manifest.input, context.manifest.head
+    wanted = {
+        "input": [1, sizes.height, sizes.width, sizes.channels],
+        "output": [1, head.grid_height, head.grid_width, head.channels],
+    }
+    for end, tensors in (("input", graph.graph.input), ("output", graph.graph.output)):
+        found = graph.get_tensor_shape(tensors[0].name)
+        if found != wanted[end]:
+            raise UserError(
+                f"The {end} of the model {context.model} is {found[1:]}, its metadata says {wanted[end][1:]} "
+                "(rows, columns, channels); export it again."
+            )
 
 
 def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:
@@ -178,7 +264,9 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
     try:
         earlier = json.loads((context.out / "steps" / _ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"There is no earlier build in {context.out} to resume; build without --from-step.") from None
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise UserError(f"There is no earlier build in {context.out} to resume; build without --from-step.")
     # A new frame rate is welcome as long as the folding is still to come.
     decides = [key for key in about if key != "target_fps" or start > STEPS.index("fold")]
     for key in decides:
@@ -187,6 +275,8 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
                 f"The earlier build in {context.out} was made with {key} {earlier.get(key)!r}, not {about[key]!r}; "
                 "build without --from-step."
             )
+    if start > STEPS.index("golden"):
+        _load(context, "golden")
     return _load(context, next(name for name in reversed(STEPS[:start]) if _STEPS[name].changes_graph))
 
 
@@ -196,15 +286,22 @@ def _load(context: _Build, step: str) -> "ModelWrapper":
     path = context.saved(step)
     if not path.is_file():
         raise UserError(f"Step '{step}' left no result in {context.out} ({path.name}); build without --from-step.")
-    return ModelWrapper(str(path))
+    damaged = UserError(f"The saved step {path} is damaged; build without --from-step.")
+    try:
+        graph = ModelWrapper(str(path))
+    except Exception as error:  # protobuf and onnx raise half a dozen unrelated types for a broken file
+        raise damaged from error
+    if not graph.graph.node:
+        raise damaged
+    return graph
 
 
 def _start_over(context: _Build, start: int) -> None:
-    """Remove what later steps of an earlier build left, so that no file in the folder is of another build."""
+    """Remove what these steps of an earlier build left, so that all steps in the folder are of one build."""
     write_json(context.out / "steps" / _ABOUT, _about(context))
     for name in STEPS[start:]:
         context.saved(name).unlink(missing_ok=True)
-    (context.out / FILE_NAME).unlink(missing_ok=True)
+    shutil.rmtree(context.fresh, ignore_errors=True)
 
 
 def _about(context: _Build) -> dict[str, str | float | None]:

@@ -56,6 +56,12 @@ class Folding:
         return max(round(self.cycles + waiting), source.cycles) + source.refill
 
 
+def check_target(target_fps: float | None) -> None:
+    """Raise UserError for a number of frames a second that no hardware could have; None is the default and fine."""
+    if target_fps is not None and not 0 < target_fps < math.inf:
+        raise UserError(f"A target of {target_fps:g} frames a second makes no sense; give a positive number.")
+
+
 def fold(model: "ModelWrapper", board: Board, target_fps: float | None = None) -> "ModelWrapper":
     """Fold every layer of a specialised graph for `target_fps` frames a second at the board's clock.
 
@@ -77,9 +83,8 @@ def _pixel_bits(model: "ModelWrapper") -> int:
 
 
 def _reach(choices: list[list[Folding]], board: Board, target_fps: float | None) -> list[Folding]:
+    check_target(target_fps)
     target = DEFAULT_FPS if target_fps is None else target_fps
-    if target <= 0:
-        raise UserError(f"A target of {target:g} frames a second makes no sense; give a positive number.")
     found = cheapest(choices, board, int(board.clock_mhz * 1e6 / target))
     if found is not None and _total(found).fits(board):
         return found

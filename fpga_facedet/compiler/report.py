@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpga_facedet import __version__
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import rtl
+from fpga_facedet.compiler import layout, rtl
 from fpga_facedet.compiler.cost import Resources, resources
 from fpga_facedet.files import write_json, write_text
 from fpga_facedet.manifest import FifoInfo, Figure, LayerInfo, Manifest
@@ -57,9 +57,9 @@ def describe(manifest: Manifest, graph: "ModelWrapper", board: Board) -> Manifes
         fifos=tuple(_fifo(graph, node) for node in nodes if node.op_type == "StreamingFIFO_rtl"),
         figures=tuple(figures),
         files={
-            "golden": "golden.onnx",
-            "top": f"rtl/{rtl.TOP_FILE}",
-            "sources": f"rtl/{rtl.FILE_LIST}",
+            "golden": layout.GOLDEN,
+            "top": f"{layout.RTL}/{layout.TOP_FILE}",
+            "sources": f"{layout.RTL}/{layout.FILE_LIST}",
             "report": HTML_FILE,
         },
         versions={"fpga-facedet": __version__, **{tool: metadata.version(tool) for tool in _TOOLS}},

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.compiler import rtllib
-from fpga_facedet.compiler.finn_session import finn_session
+from fpga_facedet.compiler.finn_session import finn_session, place_without_room
+from fpga_facedet.compiler.layout import FILE_LIST, TOP, TOP_FILE
 from fpga_facedet.errors import InternalError
 from fpga_facedet.files import explain_os_error
 from fpga_facedet.manifest import StreamInfo
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
     from fpga_facedet.boards import Board
-
-TOP = "facedet_core"
-TOP_FILE = "top.sv"
-FILE_LIST = "files.txt"
 
 _UNUSED_SOURCES = {"fifo_gauge.sv"}
 """A simulation-only FIFO model of FINN's."""
@@ -71,7 +68,7 @@ def generate(model: "ModelWrapper", board: "Board", out: Path) -> list[str]:
                 shutil.rmtree(out)
             folder.rename(out)
     except OSError as error:
-        raise explain_os_error(out, error) from error
+        raise explain_os_error(place_without_room(out), error) from error
     return names
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.errors import UserError
+from fpga_facedet.network.metadata import normalisation_of_model
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -26,13 +27,13 @@ def streamline(qonnx_path: str | os.PathLike[str]) -> "ModelWrapper":
     The graph takes uint8 pixels, NHWC (1, H, W, 3), in a float32 container, and gives the integers of the last
     quantizer, NHWC (1, H / stride, W / stride, channels), int8 for an 8-bit head, in float32 too. Its nodes are
     Im2Col, MatMul, MultiThreshold (integer thresholds) and MaxPoolNHWC; scales, BatchNorms and biases live in the
-    thresholds, /255 included.
+    thresholds, the division of the pixels included.
 
     Raises UserError where the file is missing or no ONNX, where the model's ends are not one picture in and one grid
     out, and where an operation is not supported (named, with its layer).
     """
     with finn_session():
-        return lower(tidy(take_pixels(load(qonnx_path))))
+        return lower(tidy(take_pixels(load(qonnx_path), normalisation_of_model(qonnx_path))))
 
 
 def load(path: str | os.PathLike[str]) -> "ModelWrapper":
@@ -77,8 +78,8 @@ def _check_ends(model: "ModelWrapper", path: Path) -> None:
         )
 
 
-def take_pixels(model: "ModelWrapper") -> "ModelWrapper":
-    """Replace the input in [0, 1] by uint8 pixels and a division, which streamlining moves into thresholds."""
+def take_pixels(model: "ModelWrapper", normalisation: float) -> "ModelWrapper":
+    """Replace the input by uint8 pixels and their division by `normalisation`, which ends up in thresholds."""
     from onnx import TensorProto, helper
     from qonnx.core.datatype import DataType
 
@@ -87,7 +88,7 @@ def take_pixels(model: "ModelWrapper") -> "ModelWrapper":
     model.graph.input.remove(inner)
     model.graph.input.insert(0, pixels)
     model.graph.value_info.append(inner)
-    model.set_initializer("white", np.asarray(255.0, dtype=np.float32))
+    model.set_initializer("white", np.asarray(normalisation, dtype=np.float32))
     model.graph.node.insert(0, helper.make_node("Div", ["pixels", "white"], [inner.name]))
     model.set_tensor_datatype("pixels", DataType["UINT8"])
     return model

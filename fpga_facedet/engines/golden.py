@@ -8,16 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from fpga_facedet.compiler import layout
 from fpga_facedet.engines.protocol import check_frames
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import write_bytes
 from fpga_facedet.manifest import Manifest
 
-FILE_NAME = "golden.onnx"
-"""The golden model's name in the folder of an accelerator."""
-
 _PACKAGE = Path(__file__).resolve().parent.parent
-_BUILDERS = ("__init__.py", "compiler/streamline.py", "compiler/integer.py", "compiler/staircase.py")
+_BUILDERS = (
+    "__init__.py",
+    "network/metadata.py",
+    "compiler/streamline.py",
+    "compiler/integer.py",
+    "compiler/staircase.py",
+)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -42,6 +46,7 @@ class GoldenEngine:
         if path.is_dir():
             self.manifest = Manifest.load(path)
             golden = _accelerators(path)
+            layout.check_golden(path, self.manifest)
         else:
             self.manifest, golden = _of_model(path)
         self._session = _session(golden, path, threads)
@@ -69,7 +74,7 @@ def cache_folder() -> Path:
 
 def _accelerators(folder: Path) -> bytes:
     """Read the golden model of an accelerator."""
-    path = folder / FILE_NAME
+    path = folder / layout.GOLDEN
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fpga_facedet.compiler import layout
 from fpga_facedet.engines.protocol import check_frames
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import Manifest, StreamInfo
 from fpga_facedet.simulation.beats import pack, unpack
 from fpga_facedet.simulation.verilator import Progress, StreamRun, compile_model
-
-TOP = "facedet_core"
-"""The accelerator's top module; `rtl/files.txt` lists its sources in compile order."""
 
 
 class RtlEngine:
@@ -24,7 +22,8 @@ class RtlEngine:
             use, in one to three minutes, and kept in its folder `simulator`.
         progress: told what goes on while the simulator is built and while it runs.
 
-    A frame of 416x416 takes seconds. Raises UserError where the folder is no accelerator or a tool is missing.
+    A frame of 416x416 takes seconds. Raises UserError where the folder is no accelerator, where its RTL is not the one
+    its manifest was written with, or where a tool is missing.
     """
 
     name = "rtl"
@@ -36,8 +35,10 @@ class RtlEngine:
             raise UserError(f"The manifest of {folder} describes no hardware; build the accelerator (facedet build).")
         self._stream: StreamInfo = self.manifest.stream
         self._progress = progress
+        sources = layout.sources(folder)
+        layout.check_rtl(folder, self.manifest)
         self._model = compile_model(
-            _sources(folder / "rtl"), TOP, folder / "simulator", data_dir=folder / "rtl", progress=progress
+            sources, layout.TOP, folder / "simulator", data_dir=folder / layout.RTL, progress=progress
         )
 
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
@@ -77,18 +78,3 @@ class RtlEngine:
 
     def close(self) -> None:
         """Do nothing: each run ends its own process."""
-
-
-def _sources(folder: Path) -> list[Path]:
-    """Return the accelerator's SystemVerilog files in compile order."""
-    listing = folder / "files.txt"
-    try:
-        names = listing.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UserError(f"Cannot read {listing}: {error.strerror}; build the accelerator again.") from error
-    sources = [folder / name.strip() for name in names if name.strip()]
-    missing = [source for source in sources if not source.is_file()]
-    if missing or not sources:
-        lacks = missing[0] if missing else "any source"
-        raise UserError(f"The accelerator lacks {lacks}, listed in {listing}; build the accelerator again.")
-    return sources

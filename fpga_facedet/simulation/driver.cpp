@@ -6,9 +6,12 @@
 // FILEs hold raw little-endian words of whole bytes; the stamps are four uint64 a frame: the cycle of the first and the
 // last input beat accepted, of the first and the last output beat taken. Cycle 0 is the first one after reset.
 // Standard output gets the line "frame K" at the end of each frame. Exit codes: 0 done, 3 deadlock, 4 a broken rule of
-// the stream protocol, 5 bad use; anything else is the model's own doing (a failed assertion aborts).
+// the stream protocol, 5 bad use, 6 a file that cannot be read or written; anything else is the model's own doing (a
+// failed assertion aborts).
 
+#include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +28,7 @@
 
 namespace {
 
-enum ExitCode { EXIT_DEADLOCK = 3, EXIT_PROTOCOL = 4, EXIT_USE = 5 };
+enum ExitCode { EXIT_DEADLOCK = 3, EXIT_PROTOCOL = 4, EXIT_USE = 5, EXIT_FILES = 6 };
 constexpr int RESET_CYCLES = 20;
 constexpr uint64_t SETTLE_CYCLES = 2000;  // after the last frame: a surplus beat would show by then
 
@@ -98,14 +101,15 @@ std::vector<uint8_t> read_file(const std::string &path, size_t size) {
     FILE *file = std::fopen(path.c_str(), "rb");
     const bool whole = file && std::fread(data.data(), 1, size, file) == size;
     if (file) std::fclose(file);
-    if (!whole) throw Failure(EXIT_USE, "cannot read " + std::to_string(size) + " bytes of " + path);
+    if (!whole) throw Failure(EXIT_FILES, "cannot read " + std::to_string(size) + " bytes of " + path);
     return data;
 }
 
 void write_file(const std::string &path, const void *data, size_t size) {
     FILE *file = std::fopen(path.c_str(), "wb");
     const bool whole = file && std::fwrite(data, 1, size, file) == size;
-    if (!file || std::fclose(file) || !whole) throw Failure(EXIT_USE, "cannot write " + path);
+    if (!file || std::fclose(file) || !whole)
+        throw Failure(EXIT_FILES, std::string("cannot write its results, ") + std::strerror(errno));
 }
 
 std::string place(const char *what, uint64_t beat, uint64_t beats) {
@@ -234,6 +238,7 @@ class Bench {
 }  // namespace
 
 int main(int count, char **words) {
+    std::signal(SIGXFSZ, SIG_IGN);  // a file over its limit is an error to tell, not a reason to die
     try {
         const Options options(count, words);
         Bench(options).run();

@@ -3,7 +3,9 @@
 The model runs in a process of its own, fed by files: a failed assertion or a deadlock ends that process, not ours.
 """
 
+import atexit
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import json
@@ -20,12 +22,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fpga_facedet.errors import FacedetError, InternalError, UserError
-from fpga_facedet.files import explain_os_error, write_json
+from fpga_facedet.files import explain_os_error, saving, write_json
 
 Progress = Callable[[str, float], None]
 """Called with what goes on, for a person, and the share of it that is done (0..1)."""
@@ -36,7 +39,12 @@ MODEL = "Vmodel"
 WATCHDOG_CYCLES = 1_000_000
 SILENCE_SECONDS = 600.0
 MOST_JOBS = 8
-_EXIT_DEADLOCK, _EXIT_PROTOCOL = 3, 4
+WATCH_SECONDS = 2.0
+SCARCE_BYTES = 16 << 20
+_EXIT_DEADLOCK, _EXIT_PROTOCOL, _EXIT_FILES = 3, 4, 6
+# What make and the makefiles of Verilator take in a path; a space is the character that people meet.
+_NO_MAKE_PATH = re.compile(r"[^\w./@+,~=-]")
+_FULL_DISK = ("No space left on device", "Disk quota exceeded", "File size limit exceeded", "File too large")
 
 # Lint and style warnings are finn-rtllib's own affair; whatever Verilator calls an error stays one.
 _VERILATOR_FLAGS = (
@@ -128,14 +136,15 @@ class SimulatedStream:
                 sink is not ready; pauses last 1 to `longest_pause` cycles and follow from `seed` alone.
             watchdog: cycles without a beat on either stream after which it counts as a deadlock.
 
-        Raises DeadlockError and SimulationError, with the model's own words.
+        Raises DeadlockError and SimulationError, with the model's own words, and UserError where the temporary folder
+        is full or cannot be written.
         """
         if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[2] != self.input_bytes:
             raise InternalError(
                 f"The simulator got words {frames.dtype} {frames.shape}, not uint8 (N, beats, {self.input_bytes})."
             )
-        with tempfile.TemporaryDirectory(prefix="facedet-simulation-") as folder:
-            files = {name: Path(folder) / name for name in ("input", "output", "stamps")}
+        with _temporary_folder("facedet-simulation-") as folder:
+            files = {name: folder / name for name in ("input", "output", "stamps")}
             files["input"].write_bytes(np.ascontiguousarray(frames).tobytes())
             options = {
                 **files,
@@ -168,6 +177,8 @@ class SimulatedStream:
         if code == 0 and not any("$readmem" in line for line in tail):
             return
         message = _gist(tail) or f"it ended with code {code} and said nothing"
+        if code == _EXIT_FILES:
+            raise _useless_temporary_folder(message)
         kind = DeadlockError if code == _EXIT_DEADLOCK else SimulationError
         what = {_EXIT_DEADLOCK: "came to a deadlock", _EXIT_PROTOCOL: "broke the stream protocol"}.get(code, "failed")
         raise kind(f"The simulated hardware {what}: {message}.")
@@ -202,6 +213,7 @@ def compile_model(
     arguments = [*_VERILATOR_FLAGS, "--top-module", top, "--prefix", MODEL]
     arguments += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
     place = Path(workdir) / _fingerprint(sources, [*arguments, *_MAKE_FLAGS, *astuple(ports)])
+    # The widths are written last: where they are, all is.
     if not (place / "ports.json").is_file():
         _build(sources, arguments, ports, place, progress)
     widths = json.loads((place / "ports.json").read_text())
@@ -221,33 +233,73 @@ def _fingerprint(sources: Sequence[Path], words: Sequence[str]) -> str:
 def _build(
     sources: Sequence[Path], arguments: Sequence[str], ports: StreamPorts, place: Path, progress: Progress | None
 ) -> None:
-    """Verilate, compile and link in a scratch folder; move the executable to `place` when all of it is there."""
+    """Verilate, compile and link in a temporary folder; save the executable in `place`, and its widths last.
+
+    All that make gets to see lies or is linked in the temporary folder: make cannot handle paths with spaces.
+    """
     verilator_root = _require_tools()
     report = progress or (lambda what, share: None)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent) as folder:
-            objects, finished = Path(folder) / "objects", Path(folder) / "finished"
-            report("translating the hardware to C++", 0.0)
-            environment = {**_clean_environment(), "VERILATOR_ROOT": str(verilator_root)}
-            command = [str(verilator_root / "bin" / "verilator_bin"), *arguments, "-Mdir", str(objects)]
-            _call([*command, *_port_macros(ports), *map(str, sources), str(DRIVER)], environment)
-            widths = _port_widths(objects / f"{MODEL}.h", ports)
-            jobs = str(min(MOST_JOBS, os.cpu_count() or 1))
-            command = ["make", "-j", jobs, "-C", str(objects), "-f", f"{MODEL}.mk", f"PYTHON3={sys.executable}"]
-            with _watching(objects, report):
-                _call([*command, *_MAKE_FLAGS, MODEL], environment)
-            finished.mkdir()
-            shutil.move(objects / MODEL, finished / EXECUTABLE)
-            write_json(finished / "ports.json", widths)
-            # Somebody else may have built the same model meanwhile; theirs is as good.
-            with contextlib.suppress(FileExistsError):
-                finished.rename(place)
+        if not os.access(place.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        if (place / "ports.json").is_file():
-            return
         raise explain_os_error(place, error) from error
+    with _temporary_folder("facedet-simulator-") as folder:
+        if strange := _NO_MAKE_PATH.search(str(folder)):
+            raise UserError(
+                f"The simulator cannot be compiled in {folder.parent}, as make does not take '{strange[0]}' in a path; "
+                "set TMPDIR to a folder whose path has letters, digits and dashes only."
+            )
+        (folder / "verilator").symlink_to(verilator_root)
+        (folder / "python3").symlink_to(sys.executable)
+        environment = {**_clean_environment(), "VERILATOR_ROOT": str(folder / "verilator"), "TMPDIR": str(folder)}
+        report("translating the hardware to C++", 0.0)
+        command = [str(verilator_root / "bin" / "verilator_bin"), *arguments, "-Mdir", "objects", *_port_macros(ports)]
+        shutil.copyfile(DRIVER, folder / DRIVER.name)
+        _call([*command, *_copies(sources, folder), str(folder / DRIVER.name)], folder, environment)
+        objects = folder / "objects"
+        widths = _port_widths(objects / f"{MODEL}.h", ports)
+        jobs = str(min(MOST_JOBS, os.cpu_count() or 1))
+        command = ["make", "-j", jobs, "-f", f"{MODEL}.mk", f"PYTHON3={folder / 'python3'}", *_MAKE_FLAGS, MODEL]
+        with _watching(objects, report):
+            _call(command, objects, environment)
+        with saving(place / EXECUTABLE) as beside:
+            shutil.copy(objects / MODEL, beside)
+        write_json(place / "ports.json", widths)
     report("the simulator is built", 1.0)
+
+
+def _copies(sources: Sequence[Path], folder: Path) -> list[str]:
+    """Copy the sources to the folder `sources` in `folder`; return their paths from `folder`, in order."""
+    (folder / "sources").mkdir()
+    copies = []
+    for source in sources:
+        copies.append(f"sources/{source.name}")
+        if (folder / copies[-1]).exists():
+            raise InternalError(f"Two sources of the simulated hardware have the name {source.name}.")
+        shutil.copyfile(source, folder / copies[-1])
+    return copies
+
+
+@contextlib.contextmanager
+def _temporary_folder(prefix: str) -> Iterator[Path]:
+    """Yield a new folder, which is gone when the block is left; UserError where it, or a file in it, cannot be made."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+            yield Path(folder)
+    except BrokenPipeError:
+        # Not about files: whoever listened to our progress has gone.
+        raise
+    except OSError as error:
+        raise _useless_temporary_folder(error.strerror or str(error)) from error
+
+
+def _useless_temporary_folder(reason: str) -> UserError:
+    # gettempdir() fails where no folder can be written at all.
+    with contextlib.suppress(OSError):
+        reason = f"{tempfile.gettempdir()}: {reason}"
+    return UserError(f"Cannot simulate in {reason}; free some space there, or set TMPDIR to another folder.")
 
 
 def _require_tools() -> Path:
@@ -285,16 +337,73 @@ def _port_widths(header: Path, ports: StreamPorts) -> dict[str, int]:
     return {"input_bits": int(declared[ports.in_data]) + 1, "output_bits": int(declared[ports.out_data]) + 1}
 
 
-def _call(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run a tool quietly; InternalError with its first error line where it fails."""
-    with _process(command, environment=environment, own_group=True) as child:
+def _call(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    """Run a tool quietly; InternalError with its most telling line where it fails."""
+    with _process(command, folder, environment, own_group=True) as child:
         said = list(_lines(child))
         code = child.wait()
-    if code:
-        if any("No space left on device" in line for line in said):
-            raise UserError("Cannot build the simulator: the disk is full; free some space and run it again.")
-        errors = [line for line in said if "rror" in line] or said[-1:] or ["it said nothing"]
-        raise InternalError(f"{Path(command[0]).name} could not build the simulator (code {code}): {errors[0].strip()}")
+    if not code:
+        return
+    for sign in _FULL_DISK:
+        if any(sign in line for line in said):
+            raise _useless_temporary_folder(sign)
+    # Verilator itself cuts its files short without a word.
+    if shutil.disk_usage(folder).free < SCARCE_BYTES:
+        raise _useless_temporary_folder(_FULL_DISK[0])
+    # make's own words first, but not its "*** [target] Error 1", which only says that a tool failed.
+    errors = [line for line in said if "***" in line and "] Error " not in line]
+    errors += [line for line in said if "rror" in line] or said[-1:] or ["it said nothing"]
+    raise InternalError(f"{Path(command[0]).name} could not build the simulator (code {code}): {errors[0].strip()}")
+
+
+class Children:
+    """The processes that some threads wait for; one thread can end those of another.
+
+    Leaving a thread's `with` blocks ends its processes. But a thread that waits for a process notices nothing of a
+    Ctrl-C or an exception in the main thread; when the process ends, it does.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._killed = False
+
+    def adopt_thread(self) -> None:
+        """Keep the processes that the calling thread starts from now on here; an initializer for thread pools."""
+        _thread.children = self
+
+    def kill(self) -> None:
+        """End all processes and what they started; the threads that adopted this start none any more."""
+        with self._lock:
+            self._killed = True
+            for child in self._running:
+                _kill(child)
+
+    def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+        """Start a command; SimulationError after `kill`, UserError where it cannot be started."""
+        with self._lock:
+            if self._killed:
+                raise SimulationError("The simulation was stopped.")
+            try:
+                child = subprocess.Popen(command, text=True, errors="replace", **options)
+            except OSError as error:
+                raise UserError(
+                    f"Cannot start {error.filename or command[0]}: {error.strerror}; check that it is there and that "
+                    "programs may be run from its folder."
+                ) from error
+            self._running.add(child)
+        return child
+
+    def forget(self, child: "subprocess.Popen[str]") -> None:
+        """Take note that a process has ended."""
+        with self._lock:
+            self._running.discard(child)
+
+
+_thread = threading.local()
+_children = Children()
+# Daemon threads die with us without a word to their processes.
+atexit.register(_children.kill)
 
 
 @contextlib.contextmanager
@@ -303,25 +412,35 @@ def _process(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     own_group: bool = False,
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator["subprocess.Popen[str]"]:
     """Start a command, which is gone when the block is left in whatever way.
 
     With `own_group` the children it started go with it; without, Ctrl-C on a terminal ends it at once, even while
     another thread waits for it.
     """
-    child = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", start_new_session=own_group,
+    children: Children = getattr(_thread, "children", _children)
+    child = children.start(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=own_group,
     )  # fmt: skip
     try:
         yield child
     finally:
-        if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL) if own_group else child.kill()
-        child.wait()
+        _kill(child)
         if child.stdout:
+            # Its end is that of the last process of the group, after which nobody writes into our folder any more.
+            for _ in child.stdout:
+                pass
             child.stdout.close()
+        child.wait()
+        children.forget(child)
+
+
+def _kill(child: "subprocess.Popen[str]") -> None:
+    """End a process, if it has not ended, and with it its group where it leads one."""
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL) if os.getpgid(child.pid) == child.pid else child.kill()
 
 
 def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
@@ -335,7 +454,7 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
             if child.poll() is not None:
                 return
         hung.set()
-        child.kill()
+        _kill(child)
 
     threading.Thread(target=guard, daemon=True).start()
     for line in child.stdout:
@@ -349,13 +468,18 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _watching(objects: Path, report: Progress) -> Iterator[None]:
-    """Report the share of the C++ files that are compiled, while the block runs."""
+    """Report how many of the C++ files are compiled, while the block runs."""
+    # Those of the model, and those of Verilator's runtime and our driver.
     total = len(list(objects.glob("*.cpp"))) + 3
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(1.0):
-            report("compiling the simulator", min(0.99, len(list(objects.glob("*.o"))) / total))
+        last = -1
+        while not done.wait(WATCH_SECONDS):
+            count = min(len(list(objects.glob("*.o"))), total)
+            if count != last:
+                report(f"compiling the simulator ({count} of {total} files)", count / (total + 1))
+            last = count
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

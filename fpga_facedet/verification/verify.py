@@ -17,11 +17,13 @@ from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import FILE_NAME, Figure, Manifest
-from fpga_facedet.simulation.verilator import Progress, StreamRun
+from fpga_facedet.simulation.verilator import Children, Progress, StreamRun
 from fpga_facedet.verification.pictures import make_frames
 
 PAUSED_SHARE = 0.3
 """Share of the cycles in which each end of the stream pauses in the stalled pass."""
+MOST_SEED = 2**63
+"""Seeds are 0 or more and below this: the simulator's driver takes twice a seed as 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def verify(
     Args:
         accelerator: the folder that `facedet build` wrote.
         stalls: also run them with random stalls on input and output.
-        seed: of the frames and the stalls.
+        seed: of the frames and the stalls; 0 or more, below MOST_SEED.
         progress: told what goes on and which share of it is done.
         pictures: photographs for the frames, BGR uint8 (h, w, 3); see `pictures.make_frames`.
         golden: the reference; the accelerator's own golden model unless given.
@@ -116,27 +118,52 @@ def verify(
     """
     if frames < 1:
         raise UserError(f"Cannot verify with {frames} frames; give 1 or more.")
+    if not 0 <= seed < MOST_SEED:
+        raise UserError(f"Cannot verify with seed {seed}; give 0 or more, below {MOST_SEED}.")
     folder = Path(accelerator)
-    steps = _Steps(progress)
-    engine = RtlEngine(folder, steps.part(0.0, 0.7))
+    manifest = Manifest.load(folder)
+    if not manifest.clock_mhz:
+        raise UserError(f"The manifest of {folder} has no clock; build the accelerator again (facedet build).")
+    # All that can be wrong with the accelerator is found before the simulator is compiled, which takes a minute.
     if golden is None:
         from fpga_facedet.engines.golden import GoldenEngine
 
         golden = GoldenEngine(folder)
     # The free pass needs a second frame for its cycles; the comparison does not mind.
-    inputs = make_frames(engine.manifest.input, max(2, frames), seed, pictures)
+    inputs = make_frames(manifest.input, max(2, frames), seed, pictures)
     wanted = golden.infer(inputs)[:frames]
-    with ThreadPoolExecutor(2) as pool:
-        free_pass = pool.submit(engine.simulate, inputs, progress=steps.part(0.7, 1.0))
-        stalled_pass = pool.submit(_stalled, engine, inputs[:frames], seed, steps.part(0.7, 1.0)) if stalls else None
-        free, run = free_pass.result()
-        outputs = {False: free[:frames]}
-        if stalled_pass:
-            outputs[True] = stalled_pass.result()
-    result = _result(engine.manifest, wanted, outputs, run)
+    steps = _Steps(progress)
+    engine = RtlEngine(folder, steps.part(0.0, 0.7))
+    outputs, run = _simulate(engine, inputs, frames, seed if stalls else None, steps.part(0.7, 1.0))
+    result = _result(manifest.clock_mhz, wanted, outputs, run)
     if not result.mismatched_bytes:
         _record(folder, result)
     return result
+
+
+def _simulate(
+    engine: RtlEngine, inputs: npt.NDArray[np.uint8], frames: int, stall_seed: int | None, progress: Progress
+) -> tuple[dict[bool, npt.NDArray[np.int8]], StreamRun]:
+    """Run the free pass, and side by side with it, given `stall_seed`, the stalled one.
+
+    Returns the outputs of the first `frames` frames, by whether the pass was stalled, and the run of the free pass.
+    """
+    children = Children()
+    with ThreadPoolExecutor(2, initializer=children.adopt_thread) as pool:
+        try:
+            free_pass = pool.submit(engine.simulate, inputs, progress=progress)
+            stalled_pass = None
+            if stall_seed is not None:
+                stalled_pass = pool.submit(_stalled, engine, inputs[:frames], stall_seed, progress)
+            free, run = free_pass.result()
+            outputs = {False: free[:frames]}
+            if stalled_pass:
+                outputs[True] = stalled_pass.result()
+        except BaseException:
+            # Else leaving the pool would wait for the simulations, after a Ctrl-C too.
+            children.kill()
+            raise
+    return outputs, run
 
 
 def _stalled(engine: RtlEngine, frames: npt.NDArray[np.uint8], seed: int, progress: Progress) -> npt.NDArray[np.int8]:
@@ -164,7 +191,7 @@ class _Steps:
 
 
 def _result(
-    manifest: Manifest, wanted: npt.NDArray[np.int8], outputs: dict[bool, npt.NDArray[np.int8]], run: StreamRun
+    clock_mhz: float, wanted: npt.NDArray[np.int8], outputs: dict[bool, npt.NDArray[np.int8]], run: StreamRun
 ) -> VerifyResult:
     differs = {stalled: output != wanted for stalled, output in outputs.items()}
     first = None
@@ -173,17 +200,14 @@ def _result(
             frame, row, column, channel = (int(i) for i in np.argwhere(where)[0])
             place = frame, row, column, channel
             first = Difference(stalled, *place, int(wanted[place]), int(outputs[stalled][place]))
-    clock = manifest.clock_mhz
-    if not clock:
-        raise UserError("The accelerator's manifest has no clock; build the accelerator again (facedet build).")
     cycles = int(run.last_output[-1] - run.last_output[-2])
     return VerifyResult(
         frames=len(wanted),
         mismatched_bytes=int(np.logical_or.reduce(list(differs.values())).sum()),
         cycles_per_frame=cycles,
         latency_cycles=int(run.last_output[0] - run.first_input[0]),
-        clock_mhz=clock,
-        fps=clock * 1e6 / cycles,
+        clock_mhz=clock_mhz,
+        fps=clock_mhz * 1e6 / cycles,
         total_bytes=wanted.size,
         stalled=True in outputs,
         first_difference=first,

@@ -3,7 +3,7 @@ import pytest
 
 from fpga_facedet.compiler.equivalence import Reference, integers, noise, scene
 from fpga_facedet.compiler.streamline import streamline
-from fpga_facedet.errors import InternalError
+from fpga_facedet.errors import InternalError, UserError
 from tests.compiler.conftest import Built
 
 
@@ -44,6 +44,21 @@ def test_counts_what_differs(built: Built) -> None:
     wrong = int((reference.answers["noise"][..., 0] != -128).sum())
     with pytest.raises(InternalError, match=f"Step 'mine' changed the mathematics: {wrong} of 384 .* picture 'noise'"):
         reference.check(graph, "mine")
+
+
+@pytest.mark.parametrize(("step", "kind"), [("streamline", UserError), ("fold", InternalError)])
+def test_sums_on_rounding_boundaries_are_the_models(built: Built, step: str, kind: type[Exception]) -> None:
+    reference = Reference.of(built.graph("import"), 1 / 128)
+    shifted = {name: answer.copy() for name, answer in reference.answers.items()}
+    shifted["noise"][2, 3, 5] += 1
+    says = (
+        "1 of 384 outputs change by 1 on the picture 'noise'" if kind is UserError else "changed the mathematics: 1 of"
+    )
+    with pytest.raises(kind, match=says):
+        Reference(reference.pictures, shifted, 1 / 128).check(built.graph(step), step)
+    shifted["noise"][2, 3, 5] += 1
+    with pytest.raises(InternalError, match="changed the mathematics: 1 of 384"):
+        Reference(reference.pictures, shifted, 1 / 128).check(built.graph(step), step)
 
 
 def test_another_shape_is_told(built: Built) -> None:

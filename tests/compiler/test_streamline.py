@@ -17,7 +17,7 @@ from tests.compiler import nets
 @pytest.fixture(scope="module")
 def pair(model: Path) -> tuple[ModelWrapper, ModelWrapper]:
     """The exported graph that takes pixels, and the streamlined one."""
-    return take_pixels(load(model)), streamline(model)
+    return take_pixels(load(model), 255.0), streamline(model)
 
 
 def test_leaves_only_integers(pair: tuple[ModelWrapper, ModelWrapper]) -> None:
@@ -62,6 +62,17 @@ def test_says_what_is_missing_or_broken(model: Path, tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{name}.onnx is damaged"):
             streamline(path)
+
+
+def test_the_model_says_what_its_pixels_are_divided_by(model: Path, tmp_path: Path) -> None:
+    proto = onnx.load(model)
+    next(item for item in proto.metadata_props if item.key == "facedet.normalisation").value = "128.0"
+    onnx.save(proto, tmp_path / "brighter.onnx")
+    picture = np.random.default_rng(5).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    wanted = np.rint(execute(load(model), picture.transpose(2, 0, 1)[None] / np.float32(128)) * 128)
+    found = integers(streamline(tmp_path / "brighter.onnx"), picture, 1 / 128)
+    np.testing.assert_array_equal(found, wanted[0].transpose(1, 2, 0))
+    assert (found != integers(streamline(model), picture, 1 / 128)).any()
 
 
 def altered(model: Path, path: Path, alter) -> Path:  # type: ignore[no-untyped-def]

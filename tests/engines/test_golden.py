@@ -294,7 +294,9 @@ def test_a_damaged_golden_model_is_refused(accelerator: Path) -> None:
 
 
 def test_a_golden_model_of_another_detector_is_refused(accelerator: Path) -> None:
-    text = (accelerator / FILE_NAME).read_text().replace('"height": 64', '"height": 128')
+    text = (accelerator / FILE_NAME).read_text()
+    text = text.replace('"height": 64', '"height": 128').replace('"grid_height": 2', '"grid_height": 4')
     (accelerator / FILE_NAME).write_text(text)
-    with pytest.raises(UserError, match=r"maps \[64, 96, 3\] to \[2, 3, 12\], its manifest says \[128, 96, 3\]"):
+    says = r"maps \[64, 96, 3\] to \[2, 3, 12\], its manifest says \[128, 96, 3\] to \[4, 3, 12\]"
+    with pytest.raises(UserError, match=says):
         GoldenEngine(accelerator)

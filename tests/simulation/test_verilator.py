@@ -1,17 +1,23 @@
 """Building and running models: what goes wrong is told, and nothing half-built stays."""
 
+import contextlib
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fpga_facedet.errors import InternalError, UserError
-from fpga_facedet.simulation.verilator import SimulatedStream, SimulationError, compile_model
+from fpga_facedet.simulation import verilator
+from fpga_facedet.simulation.verilator import Children, SimulatedStream, SimulationError, compile_model
 
 # A register stage whose manners depend on MODE: 0 good, 1 withdraws an output that waits, 2 changes it, 3 sends every
 # word twice.
@@ -111,18 +117,131 @@ def test_missing_tool(source: Path, monkeypatch: pytest.MonkeyPatch, missing: st
         build(source, 0)
 
 
-def test_interrupted_build_leaves_nothing(source: Path) -> None:
-    models = source.parent / "models"
-    code = (
-        "import sys; from pathlib import Path; from fpga_facedet.simulation.verilator import compile_model;"
-        "compile_model([Path(sys.argv[1])], 'stage', Path(sys.argv[2]))"
-    )
-    child = subprocess.Popen([sys.executable, "-c", code, source, models], stderr=subprocess.PIPE, text=True)
+BUILD = """
+import signal, sys
+from pathlib import Path
+from fpga_facedet.simulation.verilator import compile_model
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+compile_model([Path(sys.argv[1])], "stage", Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_build_leaves_nothing(source: Path, number: signal.Signals) -> None:
+    models, temporary = source.parent / "models", source.parent / "tmp"
+    temporary.mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-c", BUILD, source, models],
+        env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(models.glob(".building-*/objects/*.o")) and time.monotonic() < deadline:
+    while not list(temporary.glob("facedet-simulator-*/objects/*.o")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert list(models.glob(".building-*")), "the build never began to compile"
-    os.kill(child.pid, signal.SIGINT)
+    assert processes_in(temporary), "the build never began to compile"
+    child.send_signal(number)
     _, said = child.communicate(timeout=60)
-    assert child.returncode != 0 and "KeyboardInterrupt" in said
+    assert child.returncode == 143 if number == signal.SIGTERM else "KeyboardInterrupt" in said
+    assert processes_in(temporary) == []
+    assert list(temporary.iterdir()) == []
     assert list(models.iterdir()) == []
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return the working folders in `folder` that processes have."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            found.append(str(link.readlink()))
+    return [place for place in found if place.startswith(str(folder))]
+
+
+def test_spaces_in_paths(source: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    spaced = source.parent / "it's a space"
+    spaced.mkdir()
+    source.rename(spaced / "stage.sv")
+    (spaced / "verilator").symlink_to(verilator._require_tools())
+    (spaced / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(verilator, "_require_tools", lambda: spaced / "verilator")
+    monkeypatch.setattr(sys, "executable", str(spaced / "python"))
+    words = words_of(rng)
+    run = build(spaced / "stage.sv", 0).run(words, 20)
+    np.testing.assert_array_equal(run.words, words & np.array([0xFF, 0x0F], np.uint8))
+    (place,) = (spaced / "models").iterdir()
+    assert sorted(path.name for path in place.iterdir()) == ["ports.json", "simulator"]
+
+
+def test_temporary_folder_with_a_space(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spaced = source.parent / "sp ace"
+    spaced.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spaced))
+    with pytest.raises(UserError, match=r"cannot be compiled in .*/sp ace, .* ' ' in a path; set TMPDIR"):
+        build(source, 0)
+    assert list(spaced.iterdir()) == []
+
+
+def test_the_telling_line_of_make(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("$(info errors: none yet)\n$(error Unsupported)\n")
+    with pytest.raises(InternalError, match=r"\*\*\* Unsupported"):
+        verilator._call(["make"], tmp_path, dict(os.environ))
+    (tmp_path / "Makefile").write_text("all:\n\t@echo 'a.cpp:1: error: no such type'; exit 1\n")
+    with pytest.raises(InternalError, match=r"code 2\): a\.cpp:1: error"):
+        verilator._call(["make"], tmp_path, dict(os.environ))
+
+
+def test_full_disk_while_compiling(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A disk with less than this free is hard to come by here; the failure itself is a real one.
+    monkeypatch.setattr(verilator, "SCARCE_BYTES", 1 << 62)
+    source.write_text(STAGE.replace("logic again;", ""))
+    with pytest.raises(UserError, match="Cannot simulate in .*: No space left on device; free some space"):
+        build(source, 0)
+
+
+def test_sources_of_the_same_name(source: Path) -> None:
+    with pytest.raises(InternalError, match=r"Two sources .* have the name stage\.sv"):
+        compile_model([source, source], "stage", source.parent / "models")
+
+
+def test_models_that_cannot_be_kept(source: Path) -> None:
+    (source.parent / "models").write_text("a file")
+    with pytest.raises(UserError, match="Cannot save .*models"):
+        build(source, 0)
+
+
+@pytest.mark.parametrize("most_bytes", [100, 200], ids=["input", "output"])
+def test_full_temporary_folder(source: Path, rng: np.random.Generator, most_bytes: int) -> None:
+    # The input has 120 bytes, the output 240; for a file over the limit the system's answer is much as for a full disk.
+    model = build(source, 3)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
+    try:
+        with pytest.raises(UserError, match=rf"Cannot simulate in {tempfile.gettempdir()}: .*File too large; free"):
+            model.run(words_of(rng), 40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_simulator_that_cannot_start(source: Path, rng: np.random.Generator) -> None:
+    model = build(source, 0)
+    model.executable.chmod(0o644)
+    with pytest.raises(UserError, match=r"Cannot start .*/simulator: Permission denied; check"):
+        model.run(words_of(rng), 20)
+
+
+def test_killed_children_start_no_more(source: Path, rng: np.random.Generator) -> None:
+    model, children = build(source, 0), Children()
+    with ThreadPoolExecutor(1, initializer=children.adopt_thread) as pool:
+        assert pool.submit(model.run, words_of(rng), 20).result().words.shape == (3, 20, 2)
+        children.kill()
+        with pytest.raises(SimulationError, match="was stopped"):
+            pool.submit(model.run, words_of(rng), 20).result()
+    model.run(words_of(rng), 20)
+
+
+def test_progress_counts_the_files(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verilator, "WATCH_SECONDS", 0.05)
+    told: list[tuple[str, float]] = []
+    compile_model([source], "stage", source.parent / "models", progress=lambda *news: told.append(news))
+    assert told[0] == ("translating the hardware to C++", 0.0) and told[-1] == ("the simulator is built", 1.0)
+    counts = [re.fullmatch(r"compiling the simulator \((\d+) of \d+ files\)", what) for what, _ in told[1:-1]]
+    assert len(counts) > 2 and all(counts)
+    assert len(set(told)) == len(told) and told == sorted(told, key=lambda news: news[1])

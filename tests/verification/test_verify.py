@@ -1,15 +1,23 @@
 """Verification on a tiny accelerator written by hand: what is equal passes, what is not is named."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import Figure, Manifest
 from fpga_facedet.verification.pictures import make_frames
 from fpga_facedet.verification.verify import verify
 
+from ..conftest import REPOSITORY
 from . import tiny
 
 
@@ -32,7 +40,7 @@ def test_equal_hardware_passes_and_its_figures_are_recorded(tmp_path: Path) -> N
         "clock_mhz": 100,
         "fps": round(1e8 / 48, 2),
     }
-    assert "0 of 144 bytes differ" in result.describe()
+    assert "0 of 288 bytes differ" in result.describe()
     assert shares == sorted(shares) and shares[-1] == 1.0
     recorded = Manifest.load(folder).figures
     assert recorded[0] == estimate
@@ -45,7 +53,7 @@ def test_equal_hardware_passes_and_its_figures_are_recorded(tmp_path: Path) -> N
 
 def test_first_difference_is_named_and_nothing_recorded(tmp_path: Path) -> None:
     # Beat 17 is beat 5 of the second frame: row 1, column 1; bit 8 is the lowest one of channel 1.
-    folder = tiny.write(tmp_path / "tiny", flaw="(beat == 17? 24'h000100 : 24'd0)")
+    folder = tiny.write(tmp_path / "tiny", flaw="(beat == 17? 48'h000100 : 48'd0)")
     result = verify(folder, frames=3, stalls=False, golden=tiny.TinyGolden())
     assert result.mismatched_bytes == 1
     first = result.first_difference
@@ -58,7 +66,7 @@ def test_first_difference_is_named_and_nothing_recorded(tmp_path: Path) -> None:
 
 def test_one_frame_still_has_its_cycles(tmp_path: Path) -> None:
     result = verify(tiny.write(tmp_path / "tiny"), frames=1, stalls=False, golden=tiny.TinyGolden())
-    assert (result.frames, result.total_bytes, result.cycles_per_frame) == (1, 36, 48)
+    assert (result.frames, result.total_bytes, result.cycles_per_frame) == (1, 72, 48)
 
 
 def test_frames_are_different_and_repeatable(astronaut_bgr: np.ndarray) -> None:
@@ -72,7 +80,63 @@ def test_frames_are_different_and_repeatable(astronaut_bgr: np.ndarray) -> None:
 
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_frames(tmp_path: Path, count: int) -> None:
-    from fpga_facedet.errors import UserError
-
     with pytest.raises(UserError, match="give 1 or more"):
         verify(tmp_path, frames=count)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_impossible_seed(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UserError, match=f"seed {seed}; give 0 or more, below"):
+        verify(tmp_path, seed=seed)
+
+
+def test_what_is_missing_is_said_before_the_simulator_is_compiled(tmp_path: Path) -> None:
+    folder = tiny.write(tmp_path / "tiny", share_simulators=False)
+    with pytest.raises(UserError, match=r"golden\.onnx"):
+        verify(folder)
+    Manifest.from_dict({**tiny.MANIFEST.to_dict(), "clock_mhz": None}).save(folder / "accelerator.json")
+    with pytest.raises(UserError, match="has no clock"):
+        verify(folder, golden=tiny.TinyGolden())
+    assert not (folder / "simulator").exists()
+
+
+VERIFY = """
+import signal, sys
+from fpga_facedet.verification.verify import verify
+from tests.verification.tiny import TinyGolden
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+verify(sys.argv[1], golden=TinyGolden())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_verification_ends_its_simulators(tmp_path: Path, number: signal.Signals) -> None:
+    # Hardware that sleeps for ever at the second frame.
+    folder = tiny.write(tmp_path / "tiny", extra='if(beat == 15) $c("for(;;) sleep(1);");')
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    child = subprocess.Popen(
+        [sys.executable, "-c", VERIFY, folder], cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(temporary)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while len(simulators_of(folder)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(simulators_of(folder)) == 2, "the simulations never began"
+    began = time.monotonic()
+    child.send_signal(number)
+    _, said = child.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert child.returncode == 143 if number == signal.SIGTERM else "KeyboardInterrupt" in said
+    assert simulators_of(folder) == []
+    assert list(temporary.iterdir()) == []
+
+
+def simulators_of(folder: Path) -> list[Path]:
+    """Return the processes that run a simulator of the accelerator, by their working folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink() == folder / "rtl" and (process / "exe").readlink().name == "simulator":
+                found.append(process)
+    return found

@@ -1,4 +1,7 @@
-"""A tiny accelerator written by hand: the maximum of each 2x2 block of pixels, less 128. It builds in seconds."""
+"""A tiny accelerator written by hand: the maximum of each 2x2 block of pixels, less 128, and the complement of that.
+
+It builds in seconds.
+"""
 
 import tempfile
 from pathlib import Path
@@ -14,11 +17,11 @@ HEIGHT, WIDTH = 6, 8
 MANIFEST = Manifest(
     model=ModelInfo("tiny", "0" * 64, {}),
     input=InputInfo(HEIGHT, WIDTH, 3, 114),
-    head=HeadInfo(HEIGHT // 2, WIDTH // 2, 3, 2, ((1.0, 1.0),), 1 / 128, 0.5, 0.5),
+    head=HeadInfo(HEIGHT // 2, WIDTH // 2, 6, 2, ((1.0, 1.0),), 1 / 128, 0.5, 0.5),
     board="pynq-z2",
     clock_mhz=100,
     stream=StreamInfo(
-        beats_in=HEIGHT * WIDTH, lanes_in=3, bits_in=8, beats_out=HEIGHT * WIDTH // 4, lanes_out=3, bits_out=8
+        beats_in=HEIGHT * WIDTH, lanes_in=3, bits_in=8, beats_out=HEIGHT * WIDTH // 4, lanes_out=6, bits_out=8
     ),
 )
 
@@ -29,7 +32,7 @@ CORE = """
 module facedet_core(
     input logic ap_clk, ap_rst_n,
     input logic [23:0] s_axis_tdata, input logic s_axis_tvalid, output logic s_axis_tready,
-    output logic [23:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready
+    output logic [47:0] m_axis_tdata, output logic m_axis_tvalid, input logic m_axis_tready
 );
     logic [23:0] pooled, salt[1];
     initial $readmemh("./salt.dat", salt);
@@ -47,12 +50,12 @@ module facedet_core(
     );
     assign rdy = !stuck;
     assign s_axis_tready = vld && rdy;
-    assign m_axis_tdata = pooled ^ salt[0] ^ %(flaw)s;
+    assign m_axis_tdata = {~(pooled ^ salt[0]), pooled ^ salt[0]} ^ %(flaw)s;
 endmodule
 """
 
 
-def write(folder: Path, extra: str = "", stuck: str = "0", flaw: str = "24'd0", share_simulators: bool = True) -> Path:
+def write(folder: Path, extra: str = "", stuck: str = "0", flaw: str = "48'd0", share_simulators: bool = True) -> Path:
     """Write the accelerator; the hooks spoil it: a statement each cycle, when to stop accepting, which bits to flip."""
     rtl = folder / "rtl"
     rtl.mkdir(parents=True)
@@ -74,7 +77,8 @@ class TinyGolden:
 
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
         blocks = frames.reshape(len(frames), HEIGHT // 2, 2, WIDTH // 2, 2, 3)
-        return (blocks.max(axis=(2, 4)).astype(np.int16) - 128).astype(np.int8)
+        maxima = (blocks.max(axis=(2, 4)).astype(np.int16) - 128).astype(np.int8)
+        return np.concatenate([maxima, ~maxima], axis=-1)
 
     def close(self) -> None:
         pass
