@@ -15,7 +15,7 @@ setup: $(READY) ## make .venv with every pinned package
 
 $(READY): requirements/pc.txt requirements/check_machine.sh pyproject.toml
 	@sh requirements/check_machine.sh "$(PYTHON)"
-	@echo "Setting up $(VENV) (a minute or two; about 2 GB)"
+	@echo "Setting up $(VENV) (some minutes; 3 GB or more)"
 	@test -x $(RUN)python || "$(PYTHON)" -m venv $(VENV)
 	@$(RUN)python -m pip install --disable-pip-version-check -r requirements/pc.txt
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps finn-plus==1.6.1

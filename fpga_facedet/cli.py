@@ -51,7 +51,9 @@ EngineOption = Annotated[
 ]
 AcceleratorOption = Annotated[
     Path | None,
-    typer.Option("--accelerator", "-a", help="A folder that `facedet build` wrote; --engine rtl needs one."),
+    typer.Option(
+        "--accelerator", "-a", help="A folder that `facedet build` wrote; --engine rtl builds one if none is given."
+    ),
 ]
 ScoreOption = Annotated[
     float | None,
@@ -158,7 +160,8 @@ def train(
 
     train_detector(chosen, data, out, TrainingConfig(minutes=minutes), resume)
     _say("Choosing the score threshold on the validation pictures and exporting.")
-    finished = finish(out, data)
+    with Reporter() as report:
+        finished = finish(out, data, progress=report)
     print(f"The model is {finished.model}; AP@0.5 on its validation pictures: {finished.validation_ap:.3f}.")
 
 

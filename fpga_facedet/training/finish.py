@@ -1,7 +1,7 @@
 """From a training run to what ships: statistics recalibrated, threshold chosen, model and checkpoint written."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,19 +44,26 @@ class Finished:
     point: OperatingPoint
 
 
-def finish(run: str | Path, data: str | Path, out: str | Path | None = None) -> Finished:
+def finish(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path | None = None,
+    progress: Callable[[str, float], None] = lambda text, share: None,
+) -> Finished:
     """Make `model.onnx` and `checkpoint.pt` in `out` (the run's own folder by default) of a training run.
 
-    BatchNorm statistics come from training pictures, the score threshold from the validation pictures of `data`.
-    UserError where the run or the data cannot be read, or the disk is full.
+    BatchNorm statistics come from training pictures, the score threshold from the validation pictures of `data`;
+    `progress` is told what goes on and the share (0..1) that is done. UserError where the run or the data cannot be
+    read, or the disk is full.
     """
     run = Path(run)
     out = Path(out) if out is not None else run
     checkpoint = read_checkpoint(run / CHECKPOINT if run.is_dir() else run)
     network = network_of(checkpoint)
+    progress("measuring statistics on training pictures", 0.0)
     settle(network, load_split(data, "train"), checkpoint["quantized"])
     pictures = load_split(data, "val").pictures
-    findings = look_for_faces(network, pictures, DEFAULT_NMS_IOU)
+    findings = look_for_faces(network, pictures, DEFAULT_NMS_IOU, progress)
     scored, large = findings.score(), findings.score(LEAST_FACE)
     point = choose_operating_point(large, LEAST_PRECISION)
     training = _describe_training(checkpoint, scored.average_precision, large.average_precision, point)

@@ -1,6 +1,6 @@
 """The quantized network on labelled pictures: what it finds, and how well."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,12 +78,18 @@ class Findings:
         return score_detections(self.found, self.truth, least_size)
 
 
-def look_for_faces(network: TinyYolo, pictures: Sequence[Picture], nms_iou: float) -> Findings:
-    """Run the network on labelled pictures."""
+def look_for_faces(
+    network: TinyYolo,
+    pictures: Sequence[Picture],
+    nms_iou: float,
+    progress: Callable[[str, float], None] = lambda text, share: None,
+) -> Findings:
+    """Run the network on labelled pictures; `progress` is told the share (0..1) that is done."""
     size = network.spec.input
     found, truth = [], []
     for picture, faces in zip(pictures, TorchDetector(network, nms_iou).find(p.pixels for p in pictures), strict=True):
         box = Letterbox.fit(picture.pixels.shape[1], picture.pixels.shape[0], size.width, size.height)
         found.append(Detections(box.to_input(faces.boxes), faces.scores))
         truth.append(Truth(box.to_input(picture.faces), box.to_input(picture.ignored)))
+        progress("looking for faces in the validation pictures", len(found) / len(pictures))
     return Findings(found, truth)
