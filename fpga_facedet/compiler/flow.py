@@ -24,12 +24,10 @@ from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
 from fpga_facedet.manifest import FILE_NAME, Manifest
 from fpga_facedet.network.metadata import manifest_of_model, normalisation_of_model
+from fpga_facedet.progress import Progress, unwatched
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
-
-Progress = Callable[[str, float], None]
-"""Told what is going on and which share (0..1) of the build is done."""
 
 _ABOUT = "build.json"
 
@@ -138,7 +136,7 @@ def build(
     target_fps: float | None = None,
     from_step: str | None = None,
     to_step: str | None = None,
-    progress: Progress = lambda text, share: None,
+    progress: Progress = unwatched,
 ) -> Manifest:
     """Compile the QONNX file `model` for `board` into the folder `out` and return the accelerator's manifest.
 

@@ -1,17 +1,15 @@
 """From an engine's name to the engine; each is imported only when it is asked for."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.errors import UserError
+from fpga_facedet.progress import Progress
 
 NAMES = ("golden", "rtl")
 
 
-def open_engine(
-    name: str, model: Path, accelerator: Path | None = None, progress: Callable[[str, float], None] | None = None
-) -> Engine:
+def open_engine(name: str, model: Path, accelerator: Path | None = None, progress: Progress | None = None) -> Engine:
     """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
 
     `progress` is told what goes on, and its share (0..1), while a simulator is compiled. Raises UserError for an

@@ -10,8 +10,9 @@ from fpga_facedet.compiler import layout
 from fpga_facedet.engines.protocol import check_frames
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import Manifest, StreamInfo
+from fpga_facedet.progress import Progress
 from fpga_facedet.simulation.beats import pack, unpack
-from fpga_facedet.simulation.verilator import Progress, StreamRun, compile_model
+from fpga_facedet.simulation.verilator import StreamRun, compile_model
 
 
 class RtlEngine:

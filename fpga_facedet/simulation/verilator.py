@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -29,9 +29,7 @@ import numpy.typing as npt
 
 from fpga_facedet.errors import FacedetError, InternalError, UserError
 from fpga_facedet.files import explain_os_error, saving, write_json
-
-Progress = Callable[[str, float], None]
-"""Called with what goes on, for a person, and the share of it that is done (0..1)."""
+from fpga_facedet.progress import Progress
 
 DRIVER = Path(__file__).with_name("driver.cpp")
 EXECUTABLE = "simulator"

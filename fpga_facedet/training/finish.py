@@ -1,7 +1,7 @@
 """From a training run to what ships: statistics recalibrated, threshold chosen, model and checkpoint written."""
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.export import DEFAULT_NMS_IOU, export_qonnx
 from fpga_facedet.network.margins import separate_boundaries
 from fpga_facedet.network.tinyyolo import TinyYolo
+from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.training.calibrate import calibrate_activations, recalibrate_norms
 from fpga_facedet.training.dataset import Dataset, load_split
 from fpga_facedet.training.trainer import CHECKPOINT, network_of, read_checkpoint
@@ -48,7 +49,7 @@ def finish(
     run: str | Path,
     data: str | Path,
     out: str | Path | None = None,
-    progress: Callable[[str, float], None] = lambda text, share: None,
+    progress: Progress = unwatched,
 ) -> Finished:
     """Make `model.onnx` and `checkpoint.pt` in `out` (the run's own folder by default) of a training run.
 

@@ -1,6 +1,6 @@
 """The quantized network on labelled pictures: what it finds, and how well."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from fpga_facedet.detections import Detections, nms
 from fpga_facedet.evaluation.operating_point import Scored, Truth, score_detections
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.tinyyolo import TinyYolo
+from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.training.dataset import Picture
 from fpga_facedet.training.loss import DetectionLoss
 
@@ -82,7 +83,7 @@ def look_for_faces(
     network: TinyYolo,
     pictures: Sequence[Picture],
     nms_iou: float,
-    progress: Callable[[str, float], None] = lambda text, share: None,
+    progress: Progress = unwatched,
 ) -> Findings:
     """Run the network on labelled pictures; `progress` is told the share (0..1) that is done."""
     size = network.spec.input

@@ -17,7 +17,8 @@ from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import FILE_NAME, Figure, Manifest
-from fpga_facedet.simulation.verilator import Children, Progress, StreamRun
+from fpga_facedet.progress import Progress
+from fpga_facedet.simulation.verilator import Children, StreamRun
 from fpga_facedet.verification.pictures import make_frames
 
 PAUSED_SHARE = 0.3
