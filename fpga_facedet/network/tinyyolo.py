@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fpga_facedet.manifest import VALUES_PER_ANCHOR
+from fpga_facedet.network.pooling import pool_and_quantize
 from fpga_facedet.network.quantizers import (
     ActivationQuantizer,
     OutputQuantizer,
-    RoundStraightThrough,
     WeightQuantizer,
 )
 from fpga_facedet.spec import ConvSpec, DetectorSpec
@@ -62,6 +62,19 @@ class ConvBlock(nn.Module):
         x = self.activation(self.norm(self.conv(x)))
         return functional.max_pool2d(x, self.pool) if self.pool > 1 else x
 
+    def fold(self, x: Tensor, input_scale: Tensor | float, divisor: Tensor | float, quantized: bool) -> Tensor:
+        """Return BatchNorm(convolution of `x` times `input_scale`) / divisor with the statistics as they stand.
+
+        Everything that BatchNorm does is carried by the convolution's weights and bias: no pass over memory, forward
+        or backward.
+        """
+        norm = self.norm
+        factor = norm.weight * torch.rsqrt(cast(Tensor, norm.running_var) + norm.eps) / divisor
+        weight = self.conv.quant_weight().value if quantized else self.conv.weight
+        bias = norm.bias / divisor - cast(Tensor, norm.running_mean) * factor
+        weight = weight * (factor[:, None, None, None] * input_scale)
+        return functional.conv2d(x, weight, bias, self.conv.stride, self.conv.padding)
+
     def convolve(self, x: Tensor, input_scale: Tensor | float, quantized: bool) -> Tensor:
         """Return the BatchNorm's input for `x` times `input_scale`, the scale carried by the (small) weights."""
         weight = self.conv.quant_weight().value if quantized else self.conv.weight
@@ -85,15 +98,17 @@ class ConvBlock(nn.Module):
         """The same mathematics for training, in few passes over memory: return the output and the scale it lacks.
 
         Pooling comes before the activation: both are monotone, so they commute, and a quarter of the values is left
-        to quantize. Quantized outputs are integers, exact in bfloat16.
+        to quantize. Quantized outputs are integers, exact in bfloat16. Where BatchNorm is in evaluation mode its fixed
+        factors go into the weights.
         """
         scale = self.activation_scale if quantized else 1.0
-        x = self.normalise(self.convolve(x, input_scale, quantized), scale)
-        if self.pool > 1:
-            x = functional.max_pool2d(x, self.pool)
+        if self.norm.training:
+            x = self.normalise(self.convolve(x, input_scale, quantized), scale)
+        else:
+            x = self.fold(x, input_scale, scale, quantized)
         if not quantized:
-            return functional.relu(x), 1.0
-        return RoundStraightThrough.apply(functional.hardtanh(x, 0.0, float(self.levels))), scale
+            return functional.relu(functional.max_pool2d(x, self.pool) if self.pool > 1 else x), 1.0
+        return pool_and_quantize(x, self.levels, self.pool), scale
 
 
 class TinyYolo(nn.Module):

@@ -57,6 +57,28 @@ def test_the_training_pass_computes_what_the_exact_one_does(
     assert (exact != fast).float().mean() < 0.01
 
 
+@pytest.mark.parametrize("quantized", [True, False])
+def test_frozen_statistics_are_folded_without_changing_the_output(
+    make_spec: Callable, make_network: Callable, quantized: bool
+) -> None:
+    network = make_network(make_spec())
+    pixels = torch.randint(0, 256, (2, 3, 64, 96)).float()
+    folded = network.eval().fast(pixels, quantized)
+    for block in network.blocks:
+        block.fold = lambda x, scale, divisor, q, b=block: b.normalise(b.convolve(x, scale, q), divisor)
+    plain = network.fast(pixels, quantized)
+    assert (plain - folded).abs().max() < (0.2 if quantized else 1e-3)  # a sum on a rounding boundary moves a step
+    assert (plain - folded).abs().mean() < 1e-3
+
+
+def test_frozen_statistics_let_every_gradient_through(make_spec: Callable, make_network: Callable) -> None:
+    network = make_network(make_spec()).eval()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    network.fast(torch.rand(2, 3, 64, 96) * 255).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+
+
 def test_without_quantization_the_gradient_is_plain(make_spec: Callable, make_network: Callable) -> None:
     network = make_network(make_spec()).train()
     network.fast(torch.rand(2, 3, 64, 96) * 255, quantized=False).square().mean().backward()
