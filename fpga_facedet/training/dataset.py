@@ -1,6 +1,9 @@
 """A folder of labelled pictures, decoded once and kept in memory as uint8."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +13,28 @@ import numpy.typing as npt
 
 from fpga_facedet.detections import FloatArray
 from fpga_facedet.errors import UserError
+from fpga_facedet.labels.find import find_labels
+from fpga_facedet.labels.record import TRAIN, VAL, LabelledPicture, LabelSource
+from fpga_facedet.progress import Progress, unwatched
+from fpga_facedet.training.decode import BrokenPictureError, read_picture
+from fpga_facedet.training.duplicates import fingerprint, group_duplicates
+
+SPLITS = (TRAIN, VAL)
 
 LONGEST_SIDE = 512
 """Pictures are kept at most this long (pixels): a little more than the detectors look at."""
 
 HEAD_BOX_SOURCES = ("fddb",)
 """Folders whose boxes cover the whole head; `face_of_head` cuts them to the face, as the others are labelled."""
+
+VALIDATION_SHARE = 0.1
+"""Of a folder that keeps no validation pictures apart, about this share becomes them."""
+
+_LEAST_INSIDE = 0.4
+"""A face of which less lies inside the picture is neither a face nor background."""
+
+_ROUNDING = 1.5
+"""Labels may reach beyond the picture by this much (pixels) without being called wrong."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +51,44 @@ class Picture:
 
 
 @dataclass
+class WrongBoxes:
+    """Boxes that could not be taken as written.
+
+    `clipped` reached beyond the picture and were cut to it; `mostly_outside` were too, but count neither way; `outside`
+    lie wholly beyond it and `empty` have no width or no height: both are dropped.
+    """
+
+    clipped: int = 0
+    mostly_outside: int = 0
+    outside: int = 0
+    empty: int = 0
+
+    def __add__(self, other: "WrongBoxes") -> "WrongBoxes":
+        return WrongBoxes(
+            self.clipped + other.clipped,
+            self.mostly_outside + other.mostly_outside,
+            self.outside + other.outside,
+            self.empty + other.empty,
+        )
+
+    @property
+    def total(self) -> int:
+        """How many they are together."""
+        return self.clipped + self.mostly_outside + self.outside + self.empty
+
+
+@dataclass
 class Dataset:
-    """The pictures of one split, in memory, and the names of those that could not be decoded."""
+    """The pictures of one split, in memory, and what was wrong with the folder.
+
+    `faults` says for each picture that was skipped why; `wrong_in` counts the wrong boxes of each picture that has
+    some; `remarks` are sentences for the user on how the folder was understood.
+    """
 
     pictures: list[Picture] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    wrong_in: dict[str, WrongBoxes] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -44,81 +96,150 @@ class Dataset:
     def __getitem__(self, index: int) -> Picture:
         return self.pictures[index]
 
+    @property
+    def broken(self) -> list[str]:
+        """The names of the pictures that were skipped."""
+        return list(self.faults)
 
-def load_split(folder: str | Path, split: str) -> Dataset:
+    @property
+    def wrong_boxes(self) -> WrongBoxes:
+        """The wrong boxes of all pictures."""
+        return sum(self.wrong_in.values(), WrongBoxes())
+
+
+def load_split(folder: str | Path, split: str, progress: Progress = unwatched) -> Dataset:
     """Read and decode `split` ("train" or "val") of a data folder.
 
-    The folder holds `labels_<split>.txt` (for each picture its path, the count of faces, then one `x y w h` a line in
-    pixels) and, where some faces are neither to be found nor to be missed, `ignore_<split>.txt` of the same form.
-    UserError where a file is missing, a line is wrong, or no picture can be decoded.
+    The folder holds labels in one of `labels.find.FORMATS`. Where it keeps no validation pictures apart, about a tenth
+    of the others, chosen by name, are; near-duplicates stay on one side. `progress` is told the share (0..1) decoded.
+    UserError where labels are missing, a line is wrong, or no picture can be decoded.
     """
-    folder = Path(folder)
-    labels = dict(read_labels(folder / f"labels_{split}.txt"))
-    ignore_file = folder / f"ignore_{split}.txt"
-    ignored = dict(read_labels(ignore_file)) if ignore_file.is_file() else {}
-    dataset = Dataset()
-    for name, faces in labels.items():
-        picture = _load_picture(folder, name, faces, ignored.get(name, np.zeros((0, 4), np.float32)))
-        if picture is None:
-            dataset.broken.append(name)
-        else:
-            dataset.pictures.append(picture)
+    source = find_labels(folder)
+    dataset = load_splits(folder, source, (split,), progress)[split]
     if not dataset.pictures:
-        raise UserError(f"None of the {len(labels)} pictures of {folder} ({split}) can be read; check the folder.")
+        count = len(dataset.faults)
+        raise UserError(
+            f"None of the {count} pictures of {folder} ({split}) can be read; check the folder."
+            if count
+            else f"{folder} ({source.format}) names no pictures for {split}; add some."
+        )
     return dataset
 
 
-def read_labels(path: Path) -> Iterator[tuple[str, FloatArray]]:
-    """Yield each picture's path and its boxes, float32 (N, 4) x1, y1, x2, y2; UserError with file and line."""
+def load_splits(
+    folder: str | Path, source: LabelSource, splits: Sequence[str] = SPLITS, progress: Progress = unwatched
+) -> dict[str, Dataset]:
+    """Read and decode `splits` of a folder whose labels are `source`; see `load_split`. A split may come out empty."""
+    folder = Path(folder)
+    kept_apart = VAL in source.splits
+    needed = tuple(splits) if kept_apart else (TRAIN,)
+    if TRAIN in needed and TRAIN not in source.splits:
+        raise UserError(f"{folder} ({source.format}) has no pictures to train on, only {VAL}; add some.")
+    read = {split: source.read(split) for split in needed}
+    total = sum(len(pictures) for pictures, _ in read.values())
+    done = 0
+    loaded = {}
+    for split, (pictures, remarks) in read.items():
+        loaded[split] = Dataset(remarks=remarks)
+        for outcome in _decode_all(folder, pictures):
+            _file(loaded[split], *outcome)
+            done += 1
+            progress("decoding pictures", done / total)
+    if not kept_apart:
+        loaded = _split(loaded[TRAIN])
+    return {split: loaded[split] for split in splits}
+
+
+def _decode_all(folder: Path, labels: Sequence[LabelledPicture]) -> Iterator[tuple[str, Picture | str, WrongBoxes]]:
+    """Decode in as many threads as there are processors, in order; OpenCV frees the interpreter meanwhile."""
+    threads = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"Cannot read the labels {path}: {error.strerror}; check the data folder.") from error
-    position = 0
-    while position < len(lines):
-        name = lines[position].strip()
-        if not name:
-            position += 1
-            continue
-        count = _parse_count(path, lines, position + 1)
-        yield name, _parse_boxes(path, lines, position + 2, count)
-        position += 2 + count
+        yield from threads.map(lambda label: _load_picture(folder, label), labels)
+    finally:
+        # Ctrl-C must not wait for thousands of pictures that are still queued.
+        threads.shutdown(cancel_futures=True)
 
 
-def _parse_count(path: Path, lines: Sequence[str], position: int) -> int:
-    text = lines[position].strip() if position < len(lines) else ""
-    if not text.isdigit():
-        raise UserError(f"{path}, line {position + 1}: '{text}' is not a count of faces; correct the line.")
-    return int(text)
+def _file(dataset: Dataset, name: str, result: Picture | str, wrong: WrongBoxes) -> None:
+    if isinstance(result, str):
+        dataset.faults[name] = result
+        return
+    dataset.pictures.append(result)
+    if wrong.total:
+        dataset.wrong_in[name] = wrong
 
 
-def _parse_boxes(path: Path, lines: Sequence[str], position: int, count: int) -> FloatArray:
-    boxes = np.zeros((count, 4), np.float32)
-    for row in range(count):
-        text = lines[position + row] if position + row < len(lines) else ""
-        try:
-            x, y, width, height = (float(value) for value in text.split()[:4])
-        except ValueError:
-            raise UserError(f"{path}, line {position + row + 1}: '{text}' is not 'x y w h'; correct it.") from None
-        boxes[row] = x, y, x + width, y + height
-    return boxes
-
-
-def _load_picture(folder: Path, name: str, faces: FloatArray, ignored: FloatArray) -> Picture | None:
+def _load_picture(folder: Path, label: LabelledPicture) -> tuple[str, Picture | str, WrongBoxes]:
+    """Return the picture's name, the picture or what is wrong with its file, and the boxes that were wrong."""
     try:
-        encoded = np.frombuffer((folder / name).read_bytes(), np.uint8)
-    except OSError:
-        return None
-    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB) if encoded.size else None
-    if pixels is None:
-        return None
-    scale = LONGEST_SIDE / max(pixels.shape[:2])
+        pixels = read_picture(folder / label.path)
+    except BrokenPictureError as error:
+        return label.path, str(error), WrongBoxes()
+    height, width = pixels.shape[:2]
+    label = label.sized(width, height)
+    faces = face_of_head(label.faces) if set(Path(label.path).parts) & set(HEAD_BOX_SOURCES) else label.faces
+    faces, ignored, wrong = keep_inside(faces, label.ignored, width, height)
+    scale = LONGEST_SIDE / max(height, width)
     if scale < 1:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         faces, ignored = faces * np.float32(scale), ignored * np.float32(scale)
-    if set(Path(name).parts) & set(HEAD_BOX_SOURCES):
-        faces = face_of_head(faces)
-    return Picture(name, np.ascontiguousarray(pixels, np.uint8), faces, ignored)
+    return label.path, Picture(label.path, np.ascontiguousarray(pixels), faces, ignored), wrong
+
+
+def keep_inside(
+    faces: FloatArray, ignored: FloatArray, width: int, height: int
+) -> tuple[FloatArray, FloatArray, WrongBoxes]:
+    """Cut boxes, both (N, 4) xyxy, to a picture of `width` x `height` pixels.
+
+    Faces mostly outside become ignored, boxes wholly outside or without size are dropped; the third value counts them.
+    """
+    limit = np.array([width, height, width, height], np.float32)
+
+    def look(boxes: FloatArray) -> tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+        """Return the boxes cut, the share of each that is left, and which have no size."""
+        cut = np.clip(boxes, 0, limit)
+        area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        inside = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.maximum(area, np.float32(1e-6))
+        return cut, np.asarray(inside, np.float32), np.asarray((boxes[:, 2:] <= boxes[:, :2]).any(axis=1))
+
+    cut, inside, empty = look(faces)
+    kept_ignored, ignored_inside, ignored_empty = look(ignored)
+    beyond = (np.abs(faces - cut) > _ROUNDING).any(axis=1) & ~empty
+    kept, partly = inside >= _LEAST_INSIDE, (inside > 0) & (inside < _LEAST_INSIDE) & ~empty
+    wrong = WrongBoxes(
+        clipped=int((beyond & kept).sum()),
+        mostly_outside=int(partly.sum()),
+        outside=int(((inside <= 0) & ~empty).sum() + ((ignored_inside <= 0) & ~ignored_empty).sum()),
+        empty=int(empty.sum() + ignored_empty.sum()),
+    )
+    regions = np.concatenate([kept_ignored[(ignored_inside > 0) & ~ignored_empty], cut[partly]])
+    return np.asarray(cut[kept & ~empty], np.float32), np.asarray(regions, np.float32), wrong
+
+
+def _split(whole: Dataset) -> dict[str, Dataset]:
+    """Choose validation pictures by name, so that a folder that grows keeps its own; near-duplicates stay together."""
+    order = sorted(range(len(whole)), key=lambda index: whole[index].name)
+    leaders = group_duplicates([fingerprint(whole[index].pixels) for index in order])
+    sides = [_side_of(whole[order[leader]].name) for leader in leaders]
+    if len(set(leaders)) > 1 and len(set(sides)) == 1:
+        # So few pictures that chance left one side empty: the last group changes over.
+        sides = [VAL if leader == max(leaders) else TRAIN for leader in leaders]
+    parts = {split: Dataset(remarks=list(whole.remarks)) for split in SPLITS}
+    for index, side in sorted(zip(order, sides, strict=True)):
+        parts[side].pictures.append(whole[index])
+    for name, fault in whole.faults.items():
+        parts[_side_of(name)].faults[name] = fault
+    for part in parts.values():
+        part.wrong_in = {p.name: whole.wrong_in[p.name] for p in part.pictures if p.name in whole.wrong_in}
+    parts[VAL].remarks.append(
+        f"The folder keeps no validation pictures apart: {len(parts[VAL])} of {len(whole)} were chosen by their names."
+    )
+    return parts
+
+
+def _side_of(name: str) -> str:
+    share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    return VAL if share < VALIDATION_SHARE else TRAIN
 
 
 def face_of_head(boxes: FloatArray) -> FloatArray:
