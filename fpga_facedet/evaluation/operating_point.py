@@ -55,19 +55,26 @@ class Scored:
         return float((np.diff(self.recall, prepend=0.0) * envelope).sum())
 
 
-def score_detections(found: Sequence[Detections], truth: Sequence[Truth], least_size: float = 0.0) -> Scored:
+def score_detections(
+    found: Sequence[Detections], truth: Sequence[Truth], least_size: float = 0.0, size_limit: float = np.inf
+) -> Scored:
     """Match the detections of each picture with its faces (IoU 0.5 or more, best score first).
 
-    Faces smaller than `least_size` pixels (square root of the area) and ignored regions count neither way; nor does a
-    detection that small which finds nothing.
+    Only faces of `least_size` pixels (square root of the area) up to, not including, `size_limit` are to be found. The
+    others and ignored regions count neither way; nor does a detection of another size which finds nothing.
     """
     scores, right, faces = [], [], 0
     for detections, picture in zip(found, truth, strict=True):
         detections = detections.best_first()
-        wanted = _size(picture.faces) >= least_size
+        wanted, sized = (
+            (sizes >= least_size) & (sizes < size_limit)
+            for sizes in (box_sizes(picture.faces), box_sizes(detections.boxes))
+        )
         faces += int(wanted.sum())
-        verdict, counts = _match(detections, picture, wanted)
-        counts &= verdict | (_size(detections.boxes) >= least_size)
+        face = match_faces(detections, picture.faces)
+        verdict = face >= 0
+        verdict[verdict] = wanted[face[verdict]]
+        counts = verdict | ((face < 0) & sized & ~lie_inside(detections.boxes, picture.ignored))
         scores.append(detections.scores[counts])
         right.append(verdict[counts])
     all_scores = np.concatenate([np.zeros(0, np.float32), *scores])
@@ -76,31 +83,30 @@ def score_detections(found: Sequence[Detections], truth: Sequence[Truth], least_
     return Scored(all_scores[order], all_right[order], faces)
 
 
-def _size(boxes: FloatArray) -> npt.NDArray[np.float64]:
+def box_sizes(boxes: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the size of each of `boxes` (N, 4) in pixels, float64 (N,): the square root of its area."""
     return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1, dtype=np.float64))
 
 
-def _match(
-    found: Detections, picture: Truth, wanted: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return for each detection whether it is right and whether it counts."""
-    right, counts = np.zeros(len(found), np.bool_), np.ones(len(found), np.bool_)
-    overlap = iou_matrix(found.boxes, picture.faces)
-    taken = np.zeros(len(picture.faces), np.bool_)
-    excused = _inside(found.boxes, picture.ignored)
+def match_faces(found: Detections, faces: FloatArray) -> npt.NDArray[np.intp]:
+    """Return for each detection of `found` (best first) the face of `faces` (M, 4) it finds, int (N,); -1 for none.
+
+    Each detection takes the face that it overlaps most among those not taken yet, if by IoU 0.5 or more.
+    """
+    match = np.full(len(found), -1, np.intp)
+    overlap = iou_matrix(found.boxes, faces)
+    if not overlap.size:
+        return match
     for d in range(len(found)):
-        free = np.where(taken, 0, overlap[d]) if overlap.size else np.zeros(0)
-        best = int(free.argmax()) if len(free) else -1
-        if best >= 0 and free[best] >= LEAST_OVERLAP:
-            taken[best] = True
-            right[d], counts[d] = wanted[best], wanted[best]
-        elif excused[d]:
-            counts[d] = False
-    return right, counts
+        best = int(overlap[d].argmax())
+        if overlap[d, best] >= LEAST_OVERLAP:
+            match[d] = best
+            overlap[:, best] = 0
+    return match
 
 
-def _inside(boxes: FloatArray, regions: FloatArray) -> npt.NDArray[np.bool_]:
-    """Tell which boxes lie at least half in one of the regions."""
+def lie_inside(boxes: FloatArray, regions: FloatArray) -> npt.NDArray[np.bool_]:
+    """Tell which of `boxes` (N, 4) lie at least half in one of `regions` (M, 4), bool (N,)."""
     if not len(regions):
         return np.zeros(len(boxes), np.bool_)
     size = np.minimum(boxes[:, None, 2:], regions[None, :, 2:]) - np.maximum(boxes[:, None, :2], regions[None, :, :2])

@@ -90,6 +90,73 @@ def test_only_the_pictures_of_the_truth_count() -> None:
     assert wider_curve(detections, {"p": truth([A, B], [True, True])}, "easy").average_precision == 1.0
 
 
+def official_average_precision(
+    pictures: list[tuple[np.ndarray, np.ndarray, np.ndarray]], thresholds: int = 1000, overlap: float = 0.5
+) -> float:
+    """The official Matlab evaluation, line by line: evaluation.m, image_evaluation.m, image_pr_info.m, VOCap.m.
+
+    For each picture: boxes with score (N, 5) best first, faces (M, 4) x1, y1, x2, y2, and the faces' keep index (K,).
+    """
+    scores = np.concatenate([found[:, 4] for found, _, _ in pictures])
+    least, most = scores.min(), scores.max()
+    info, faces_in_all = np.zeros((thresholds, 2)), 0
+    for found, faces, keep in pictures:
+        faces_in_all += len(keep)
+        if not len(found) or not len(faces):
+            continue
+        recall_list, proposal_list = np.zeros(len(faces)), np.ones(len(found))
+        recalled = np.zeros(len(found))
+        for h, box in enumerate(found):
+            overlaps = []
+            for face in faces:
+                w = min(box[2], face[2]) - max(box[0], face[0]) + 1
+                h_ = min(box[3], face[3]) - max(box[1], face[1]) + 1
+                inter = w * h_ if w > 0 and h_ > 0 else 0
+                area = (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
+                overlaps.append(inter / (area + (face[2] - face[0] + 1) * (face[3] - face[1] + 1) - inter))
+            best = int(np.argmax(overlaps))
+            if overlaps[best] >= overlap:
+                if best not in keep:
+                    recall_list[best], proposal_list[h] = -1, -1
+                elif recall_list[best] == 0:
+                    recall_list[best] = 1
+            recalled[h] = np.sum(recall_list == 1)
+        normalised = (found[:, 4] - least) / (most - least)
+        for t in range(1, thresholds + 1):
+            passing = np.flatnonzero(normalised >= 1 - t / thresholds)
+            if len(passing):
+                info[t - 1] += np.sum(proposal_list[: passing[-1] + 1] == 1), recalled[passing[-1]]
+    with np.errstate(invalid="ignore"):
+        precision, recall = np.nan_to_num(info[:, 1] / info[:, 0]), info[:, 1] / faces_in_all
+    mrec, mpre = np.array([0, *recall, 1]), np.array([0, *precision, 0])
+    for i in range(len(mpre) - 2, -1, -1):
+        mpre[i] = max(mpre[i], mpre[i + 1])
+    steps = [i for i in range(1, len(mrec)) if mrec[i] != mrec[i - 1]]
+    return float(sum((mrec[i] - mrec[i - 1]) * mpre[i] for i in steps))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_pictures_score_what_the_official_code_gives(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    detections, pictures, official = {}, {}, []
+    for number in range(int(rng.integers(2, 9))):
+        faces = rng.integers(0, 60, (int(rng.integers(0, 7)), 4)).astype(np.float32)
+        faces[:, 2:] = faces[:, :2] + rng.integers(3, 40, (len(faces), 2))
+        near = faces[rng.integers(0, len(faces), 9)] if len(faces) else np.zeros((0, 4), np.float32)
+        boxes = np.concatenate([near + rng.normal(0, 3, near.shape), rng.uniform(0, 99, (3, 4))]).astype(np.float32)
+        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+        boxes = boxes if rng.uniform() < 0.8 else boxes[:0]
+        scores = np.sort(rng.choice(np.linspace(0.01, 0.99, 17, dtype=np.float32), len(boxes)))[::-1]
+        asked = rng.uniform(size=len(faces)) < 0.6
+        detections[str(number)] = Detections(boxes, np.ascontiguousarray(scores))
+        pictures[str(number)] = WiderPicture(faces, dict.fromkeys(DIFFICULTIES, asked))
+        found_ = np.concatenate([boxes, scores[:, None]], axis=1).astype(np.float64)
+        official.append((found_, faces.astype(np.float64), np.flatnonzero(asked)))
+    curve = wider_curve(detections, pictures, "hard")
+    assert curve.average_precision == pytest.approx(official_average_precision(official), abs=1e-12)
+    assert 0 < curve.average_precision < 1
+
+
 def test_the_official_files_are_read(tmp_path: Path) -> None:
     def cells(*items: object) -> np.ndarray:
         array = np.empty((len(items), 1), object)
