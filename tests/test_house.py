@@ -13,11 +13,13 @@ from .conftest import REPOSITORY
 PACKAGE = REPOSITORY / "fpga_facedet"
 FLOORS = {
     "cli": 8,
+    "__main__": 9,
     "console": 6,
     "demo": 7,
     "doctor": 6,
     "host": 5,
     "verification": 5,
+    "assessment": 6,
     "engines": 4,
     "training": 4,
     "compiler": 3,

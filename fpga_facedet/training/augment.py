@@ -17,16 +17,16 @@ from fpga_facedet.training.dataset import Picture
 
 Pixels = npt.NDArray[np.uint8]
 
-_FACE_PIXELS = (8.0, 170.0)
+FACE_PIXELS = (8.0, 150.0)
 """Sizes (square root of the area) to which a chosen face is brought, evenly on a logarithmic scale."""
 
-_SCALES = (0.2, 3.0)
+SCALES = (0.2, 3.0)
 """How far a picture is shrunk or enlarged at most."""
 
-_LEAST_COVER = 0.6
+LEAST_COVER = 0.6
 """The longer side of a picture fills at least this share of the window's shorter side."""
 
-_LEAST_VISIBLE = 0.4
+LEAST_VISIBLE = 0.4
 """A face of which less lies inside the window is neither a face nor background."""
 
 
@@ -44,13 +44,38 @@ class Mix:
     background: float
 
 
-VARIED = Mix(mosaic=0.28, own_scale=0.4, background=0.15)
+VARIED = Mix(mosaic=0.25, own_scale=0.5, background=0.12)
 """For most of a run: as many sizes and surroundings as possible."""
 
 CALM = Mix(mosaic=0.08, own_scale=0.6, background=0.1)
 """For the end of a run: closer to what the detector will see."""
 
-_PRINT = 0.02
+PRINT = 0.02
+"""Share of windows that are a page of print."""
+
+OWN_SCALE_SPREAD = 0.25
+"""How far from the detector's own scale such a window is cut, as the logarithm of the factor."""
+
+ASPECT = 0.08
+"""How far a window is stretched, as the logarithm of the factor; its inverse for the height."""
+
+CROSS = (0.35, 0.65)
+"""Where the cross of a mosaic lies, as shares of the window."""
+
+TRIES = 6
+"""How often a window without faces is looked for, each time at a larger scale."""
+
+GAIN, CAST, GAMMA, BRIGHTNESS = (-0.3, 0.25), 0.12, 0.35, 0.06
+"""Light: logarithms of the gain of all colours, of each colour's own and of the exponent, and what is added (0..1)."""
+
+GREY = (0.12, 0.35)
+"""Shares of the windows that lose all colour, and that lose all or some."""
+
+DEFECT = 0.08
+"""Share of the windows that are blurred; as many are saved as JPEG, and as many get noise."""
+
+BLUR, JPEG_QUALITY, NOISE = (0.4, 1.5), (25, 80), (2.0, 10.0)
+"""Standard deviation of the blur in pixels, quality of the JPEG, and standard deviation of the noise (0..255)."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +97,9 @@ def random_window(
 ) -> Window:
     """Draw one window of `height` x `width` pixels; `full` is the detector's whole input (height, width)."""
     kind = rng.random()
-    if kind < _PRINT:
+    if kind < PRINT:
         window = text_page(rng, height, width)
-    elif kind < _PRINT + mix.mosaic:
+    elif kind < PRINT + mix.mosaic:
         window = _mosaic(rng, pictures, height, width, full, mix)
     else:
         window = _cut(rng, pictures[int(rng.integers(len(pictures)))], height, width, full, mix)
@@ -90,14 +115,16 @@ def _cut(
     picture_height, picture_width = picture.pixels.shape[:2]
     kind = rng.random()
     if kind < mix.own_scale or not len(picture.faces):
-        scale = min(full[0] / picture_height, full[1] / picture_width) * np.exp(rng.uniform(-0.25, 0.25))
+        scale = min(full[0] / picture_height, full[1] / picture_width) * np.exp(
+            rng.uniform(-OWN_SCALE_SPREAD, OWN_SCALE_SPREAD)
+        )
         return _at_scale(rng, picture, scale, height, width, _any_point(rng, picture))
     if kind < 1 - mix.background:
         box = picture.faces[rng.integers(len(picture.faces))]
         size = max(1.0, float(np.sqrt(np.prod(box[2:] - box[:2]))))
-        scale = np.clip(np.exp(rng.uniform(*np.log(_FACE_PIXELS))) / size, *_SCALES)
+        scale = np.clip(np.exp(rng.uniform(*np.log(FACE_PIXELS))) / size, *SCALES)
         return _at_scale(rng, picture, scale, height, width, (box[:2] + box[2:]) / 2)
-    scale = np.exp(rng.uniform(*np.log(_SCALES)))
+    scale = np.exp(rng.uniform(*np.log(SCALES)))
     return _background(rng, picture, scale, height, width)
 
 
@@ -108,11 +135,11 @@ def _any_point(rng: np.random.Generator, picture: Picture) -> FloatArray:
 
 def _background(rng: np.random.Generator, picture: Picture, scale: float, height: int, width: int) -> Window:
     """Return a window without a face, after a few attempts; with one, where the picture is full of them."""
-    for _ in range(6):
+    for _ in range(TRIES):
         window = _at_scale(rng, picture, scale, height, width, _any_point(rng, picture))
         if not len(window.faces) and not len(window.ignored):
             break
-        scale = min(scale * 1.3, _SCALES[1])
+        scale = min(scale * 1.3, SCALES[1])
     return window
 
 
@@ -121,8 +148,8 @@ def _at_scale(
 ) -> Window:
     """Cut a window that holds the point `around` (picture pixels), scaled by `scale` with a little aspect change."""
     # A picture much smaller than the window would teach little but the fill.
-    scale = max(scale, _LEAST_COVER * min(height, width) / max(picture.pixels.shape[:2]))
-    stretch = np.exp(rng.uniform(-0.08, 0.08))
+    scale = max(scale, LEAST_COVER * min(height, width) / max(picture.pixels.shape[:2]))
+    stretch = np.exp(rng.uniform(-ASPECT, ASPECT))
     scale_xy = np.array([scale * stretch, scale / stretch])
     inner = np.array(picture.pixels.shape[1::-1], np.float64)
     extent = np.array([width, height]) / scale_xy
@@ -169,7 +196,7 @@ def _clip(pixels: Pixels, faces: FloatArray, ignored: FloatArray) -> Window:
     clipped = np.clip(faces, 0, limit)
     area = np.prod(faces[:, 2:] - faces[:, :2], axis=1)
     visible = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) / np.maximum(area, 1e-6)
-    whole = visible >= _LEAST_VISIBLE
+    whole = visible >= LEAST_VISIBLE
     outside = np.clip(ignored, 0, limit)
     outside = outside[(outside[:, 2:] > outside[:, :2]).all(axis=1)]
     partly = clipped[(visible > 0) & ~whole]
@@ -187,7 +214,7 @@ def _mosaic(
     mix: Mix,
 ) -> Window:
     """Put four windows around a random cross."""
-    cross = (int(height * rng.uniform(0.35, 0.65)), int(width * rng.uniform(0.35, 0.65)))
+    cross = (int(height * rng.uniform(*CROSS)), int(width * rng.uniform(*CROSS)))
     out = np.empty((height, width, 3), np.uint8)
     faces, ignored = [], []
     for top, bottom in ((0, cross[0]), (cross[0], height)):
@@ -213,24 +240,24 @@ def _flip(window: Window) -> Window:
 def _spoil(rng: np.random.Generator, pixels: Pixels) -> Pixels:
     """Change light and colour, and now and then lose colour, focus or quality."""
     ramp = np.arange(256, dtype=np.float32) / 255
-    gain = np.exp(rng.uniform(-0.3, 0.25)) * np.exp(rng.uniform(-0.12, 0.12, 3))
-    curves = ramp[:, None] ** np.exp(rng.uniform(-0.35, 0.35)) * gain + rng.uniform(-0.06, 0.06)
+    gain = np.exp(rng.uniform(*GAIN)) * np.exp(rng.uniform(-CAST, CAST, 3))
+    curves = ramp[:, None] ** np.exp(rng.uniform(-GAMMA, GAMMA)) * gain + rng.uniform(-BRIGHTNESS, BRIGHTNESS)
     table = (np.clip(curves, 0, 1) * 255).astype(np.uint8).reshape(1, 256, 3)
     pixels = cv2.LUT(pixels, table)  # type: ignore[assignment]
     grey = rng.random()
-    if grey < 0.35:
+    if grey < GREY[1]:
         mixed = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        share = 1.0 if grey < 0.12 else rng.uniform(0, 1)
+        share = 1.0 if grey < GREY[0] else rng.uniform(0, 1)
         pixels = cv2.addWeighted(mixed, share, pixels, 1 - share, 0)  # type: ignore[assignment]
     defect = rng.random()
-    if defect < 0.08:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.4, 1.5))  # type: ignore[assignment]
-    elif defect < 0.16:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))]
+    if defect < DEFECT:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(*BLUR))  # type: ignore[assignment]
+    elif defect < 2 * DEFECT:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*JPEG_QUALITY))]
         pixels = cv2.imdecode(cv2.imencode(".jpg", pixels, quality)[1], cv2.IMREAD_COLOR)  # type: ignore[assignment]
-    elif defect < 0.24:
+    elif defect < 3 * DEFECT:
         noise = np.empty(pixels.shape, np.int16)
-        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(2, 10)))
+        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(*NOISE)))
         pixels = cv2.add(pixels, noise, dtype=cv2.CV_8U)  # type: ignore[assignment]
     return pixels
 

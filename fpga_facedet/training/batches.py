@@ -1,5 +1,6 @@
 """Batches of windows and targets, made beside the training by a worker of each process."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +18,20 @@ from fpga_facedet.training.targets import assign
 _SMALL_SIDE = 0.6
 """Side of the small square windows, as a share of the input's shorter side."""
 
-_FULL_SHARE = {VARIED: 0.2, CALM: 0.6}
+FULL_SHARE = {VARIED: 0.2, CALM: 0.6}
 """Share of the batches that have the detector's full input size; the rest are small, and as many pixels."""
+
+
+def window_sizes(spec: DetectorSpec) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return height and width, in pixels, of the full windows of a detector and of its small ones."""
+    full = (spec.input.height, spec.input.width)
+    side = round(_SMALL_SIDE * min(full) / spec.stride) * spec.stride
+    return full, (max(side, 2 * spec.stride), max(side, 2 * spec.stride))
+
+
+def windows_of(small_batch: int, small: tuple[int, int], height: int, width: int) -> int:
+    """Return how many windows of `height` x `width` have as many pixels as `small_batch` windows of size `small`."""
+    return max(2, round(small_batch * small[0] * small[1] / (height * width)))
 
 
 @dataclass
@@ -39,16 +52,14 @@ class Batches(Dataset[Batch]):
         self.spec = spec
         self.seed = seed
         self.mix = mix
-        self.full = (spec.input.height, spec.input.width)
-        side = round(_SMALL_SIDE * min(self.full) / spec.stride) * spec.stride
-        self.small = (max(side, 2 * spec.stride), max(side, 2 * spec.stride))
+        self.full, self.small = window_sizes(spec)
         self.small_batch = small_batch
         self.anchors = np.array(spec.head.anchors, np.float32)
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng((*self.seed, step))
-        height, width = self.full if rng.random() < _FULL_SHARE[self.mix] else self.small
-        count = max(2, round(self.small_batch * self.small[0] * self.small[1] / (height * width)))
+        height, width = self.full if rng.random() < FULL_SHARE[self.mix] else self.small
+        count = windows_of(self.small_batch, self.small, height, width)
         grid = (height // self.spec.stride, width // self.spec.stride)
         pixels = np.empty((count, height, width, 3), np.uint8)
         targets = np.empty((count, len(self.anchors), 5, *grid), np.float32)
@@ -62,7 +73,22 @@ class Batches(Dataset[Batch]):
 
     def starting_at(self, step: int) -> Iterator[Batch]:
         """Yield the batches from `step` on, without end, made ahead in a worker process."""
-        return iter(DataLoader(self, batch_size=None, sampler=_Steps(step), num_workers=1, prefetch_factor=3))
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=_Steps(step),
+                num_workers=1,
+                prefetch_factor=3,
+                worker_init_fn=_leave_signals_to_the_trainer,
+            )
+        )
+
+
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """Ignore Ctrl-C and SIGTERM, which often go to all processes at once: a dead worker would end the run unsaved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Steps(Sampler[int]):

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from fpga_facedet.evaluation.operating_point import OperatingPoint, choose_operating_point
-from fpga_facedet.files import saving
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.export import DEFAULT_NMS_IOU, export_qonnx
 from fpga_facedet.network.margins import separate_boundaries
@@ -19,7 +18,10 @@ from fpga_facedet.network.tinyyolo import TinyYolo
 from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.training.calibrate import calibrate_activations, recalibrate_norms
 from fpga_facedet.training.dataset import Dataset, load_split
-from fpga_facedet.training.trainer import CHECKPOINT, network_of, read_checkpoint
+from fpga_facedet.training.official import official_curves
+from fpga_facedet.training.record import LOG
+from fpga_facedet.training.report import Counts, write_report
+from fpga_facedet.training.trainer import CHECKPOINT, network_of, read_checkpoint, save_checkpoint
 from fpga_facedet.training.validate import letterbox_rgb, look_for_faces
 
 MODEL = "model.onnx"
@@ -31,16 +33,19 @@ LEAST_PRECISION = 0.9
 LEAST_FACE = 20.0
 """Faces below this (pixels of the detector's input) have no say in the default threshold."""
 
+THRESHOLD_RULE = f"The best F1 with a precision of {LEAST_PRECISION:g} or more on faces from {LEAST_FACE:g} pixels."
+
 _CALIBRATION_PICTURES = 256
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a run: the model file, the average precision on its validation pictures and the threshold."""
+    """What came of a run: files, the average precision on its validation pictures and the threshold."""
 
     model: Path
     weights: Path
+    report: Path
     validation_ap: float
     point: OperatingPoint
 
@@ -51,7 +56,7 @@ def finish(
     out: str | Path | None = None,
     progress: Progress = unwatched,
 ) -> Finished:
-    """Make `model.onnx` and `checkpoint.pt` in `out` (the run's own folder by default) of a training run.
+    """Make `model.onnx`, `checkpoint.pt` and `report.html` of a training run, in `out` (its own folder by default).
 
     BatchNorm statistics come from training pictures, the score threshold from the validation pictures of `data`;
     `progress` is told what goes on and the share (0..1) that is done. UserError where the run or the data cannot be
@@ -62,13 +67,23 @@ def finish(
     checkpoint = read_checkpoint(run / CHECKPOINT if run.is_dir() else run)
     network = network_of(checkpoint)
     progress("measuring statistics on training pictures", 0.0)
-    settle(network, load_split(data, "train"), checkpoint["quantized"])
-    pictures = load_split(data, "val").pictures
-    findings = look_for_faces(network, pictures, DEFAULT_NMS_IOU, progress)
+    pictures = load_split(data, "train")
+    settle(network, pictures, checkpoint["quantized"])
+    counts = {"train": Counts.of(pictures)}
+    pictures = load_split(data, "val")
+    counts["val"] = Counts.of(pictures)
+    findings = look_for_faces(network, pictures.pictures, DEFAULT_NMS_IOU, progress)
     scored, large = findings.score(), findings.score(LEAST_FACE)
     point = choose_operating_point(large, LEAST_PRECISION)
     training = _describe_training(checkpoint, scored.average_precision, large.average_precision, point)
-    return Finished(*write_model(network, out, training, point.score_threshold), scored.average_precision, point)
+    model, weights = write_model(network, out, training, point.score_threshold)
+    size = network.spec.input
+    official = official_curves(data, pictures.pictures, findings.found, (size.width, size.height), progress)
+    log = (run if run.is_dir() else run.parent) / LOG
+    report = write_report(
+        out, log, checkpoint, counts, pictures.pictures, findings, point, THRESHOLD_RULE, official, progress
+    )
+    return Finished(model, weights, report, scored.average_precision, point)
 
 
 def settle(network: TinyYolo, pictures: Dataset, quantized: bool) -> None:
@@ -89,16 +104,14 @@ def write_model(network: TinyYolo, out: Path, training: dict[str, Any], score_th
     }
     export_qonnx(network, spec, out / MODEL, metadata)
     state = {"spec": spec.to_dict(), "average": network.state_dict(), "quantized": True, **metadata}
-    with saving(out / WEIGHTS) as path:
-        torch.save(state, path)
+    save_checkpoint(out / WEIGHTS, state)
     return out / MODEL, out / WEIGHTS
 
 
 def record_ap(checkpoint: str | Path, ap: dict[str, Any]) -> None:
     """Note in a finished checkpoint what it scores (JSON-ready), for the models exported from it from now on."""
     state = read_checkpoint(checkpoint)
-    with saving(checkpoint) as path:
-        torch.save(state | {"ap": ap}, path)
+    save_checkpoint(Path(checkpoint), state | {"ap": ap})
 
 
 def export_checkpoint(checkpoint: str | Path, path: str | Path) -> None:
@@ -135,7 +148,7 @@ def _describe_training(
         "windows": checkpoint.get("windows"),
         "minutes": round(checkpoint.get("minutes", 0.0), 1),
         "quantization_aware": checkpoint["quantized"],
-        "config": checkpoint.get("config"),
+        "config": _without_places(checkpoint.get("config") or {}),
         "validation": {
             "ap50": round(all_ap, 4),
             f"ap50_from_{LEAST_FACE:.0f}_pixels": round(large_ap, 4),
@@ -143,3 +156,9 @@ def _describe_training(
             "recall_at_threshold": round(point.recall, 4),
         },
     }
+
+
+def _without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration without the folders of the machine it ran on."""
+    start = config.get("start")
+    return {**config, "start": "/".join(Path(start).parts[-2:])} if start else config

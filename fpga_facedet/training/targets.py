@@ -5,13 +5,13 @@ import numpy.typing as npt
 
 from fpga_facedet.detections import FloatArray
 
-LEAST_FACE = 4.0
+LEAST_FACE = 7.0
 """Faces smaller than this (pixels, square root of the area) are neither asked for nor punished."""
 
-_SPREAD_FROM = 16.0
+SPREAD_FROM = 16.0
 """From this size on a face is also asked of the two nearest cells and of the second-best anchor."""
 
-_MAX_GROWTH = 4.0 * 1.25
+MAX_GROWTH = 4.0 * 1.25
 """(t + 1)^2 ends at 4 anchors; a face a quarter longer still overlaps its largest box enough."""
 
 POSITIVE, NEGATIVE, IGNORED = 1.0, 0.0, -1.0
@@ -36,7 +36,7 @@ def assign(
     plans = []
     for i in order:
         growth = size[i] / anchors
-        usable = [a for a in _closest_shapes(size[i], anchors) if growth[a].max() <= _MAX_GROWTH]
+        usable = [a for a in _closest_shapes(size[i], anchors) if growth[a].max() <= MAX_GROWTH]
         if not usable:
             _ignore(kind, faces[i], stride)
             continue
@@ -44,7 +44,7 @@ def assign(
         column, row = _cell(faces[i], stride, grid)
         _take_first(targets, faces[i], usable, row, column)
     for i, usable in plans:
-        if mean[i] >= _SPREAD_FROM:
+        if mean[i] >= SPREAD_FROM:
             _spread(targets, faces[i], usable, stride, grid)
     return targets
 

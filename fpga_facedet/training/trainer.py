@@ -1,13 +1,13 @@
 """`facedet train`: from a spec and a folder of pictures to a quantized detector.
 
 Each core trains a replica on its own windows; gradients are averaged at every step. (Two one-threaded replicas do
-1.7 times the work of one with two threads: the layers are too small to share.) A run has two phases: float, then
-quantization-aware.
+1.7 times the work of one with two threads: the layers are too small to share.) Under torchrun its processes take the
+place of the replicas, on several GPUs or machines; they all read `data` and `out` by the same path. A run has two
+phases: float, then quantization-aware.
 """
 
 import copy
-import json
-import math
+import io
 import multiprocessing
 import os
 import signal
@@ -15,54 +15,43 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
 from fpga_facedet.errors import UserError
-from fpga_facedet.files import explain_os_error, saving
+from fpga_facedet.files import explain_os_error, write_bytes
+from fpga_facedet.manifest import VALUES_PER_ANCHOR
+from fpga_facedet.network.memory import keep_freed_memory
 from fpga_facedet.network.tinyyolo import TinyYolo
+from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.spec import DetectorSpec
-from fpga_facedet.training.augment import CALM, VARIED
+from fpga_facedet.training import distributed
+from fpga_facedet.training.augment import CALM, VARIED, Mix
 from fpga_facedet.training.batches import Batch, Batches
 from fpga_facedet.training.calibrate import calibrate_activations
+from fpga_facedet.training.config import TrainingConfig
 from fpga_facedet.training.dataset import Dataset, load_split
-from fpga_facedet.training.loss import DetectionLoss
+from fpga_facedet.training.device_augment import DeviceBatches, DeviceSet
+from fpga_facedet.training.distributed import Place
+from fpga_facedet.training.loss import DetectionLoss, count_asked, normaliser
+from fpga_facedet.training.record import Record
+
+_STATISTICS_EVERY = 10
+"""Steps between two measurements of BatchNorm's statistics while they are frozen."""
 
 CHECKPOINT = "training.pt"
-LOG = "log.jsonl"
 
+_LOG_EVERY = 20.0
+"""Seconds between two lines of the log."""
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train. A run ends after `steps` steps if given, else after `minutes` of training.
-
-    `batch` windows a process and step (of the small size), `processes` replicas (None: one for each core).
-    `quantize_at`: share of the run after which weights and activations are quantized; `calm_at`: share after which the
-    windows come closer to what the detector will see.
-    """
-
-    minutes: float = 60.0
-    steps: int | None = None
-    batch: int = 16
-    processes: int | None = None
-    seed: int = 1
-    learning_rate: float = 2e-3
-    final_rate: float = 0.02
-    warmup: float = 0.02
-    weight_decay: float = 0.02
-    clip: float = 10.0
-    quantize_at: float = 0.4
-    calm_at: float = 0.75
-    average: float = 0.998
-    save_minutes: float = 4.0
+_TEXT_EVERY = 60.0
+"""Seconds between two texts of the progress: where nobody looks each new text is a line of its own."""
 
 
 class RunStoppedError(UserError):
@@ -71,35 +60,68 @@ class RunStoppedError(UserError):
     exit_code = 130
 
 
-def train(spec: DetectorSpec, data: str | Path, out: str | Path, config: TrainingConfig, resume: bool = False) -> Path:
+def train(
+    spec: DetectorSpec,
+    data: str | Path,
+    out: str | Path,
+    config: TrainingConfig,
+    resume: bool = False,
+    progress: Progress = unwatched,
+) -> Path:
     """Train `spec` on the pictures of `data` and return the path of the checkpoint in `out`.
 
-    `data` is a folder as `training.dataset.load_split` reads it. `resume` continues the run saved in `out`. UserError
-    where data or checkpoint cannot be used, the disk is full, or Ctrl-C stopped the run (which is saved first).
+    `data` is a folder as `training.dataset.load_split` reads it. `resume` continues the run saved in `out`, with
+    its own configuration but for what `TrainingConfig.continuing` lets change. `progress` is told the share (0..1)
+    of the run that is done, in the first process. UserError where data or checkpoint cannot be used, the disk is
+    full, or Ctrl-C stopped the run (which is saved first).
     """
     out = Path(out)
     checkpoint = _read_run(out / CHECKPOINT, spec) if resume else None
     if checkpoint is None and (out / CHECKPOINT).exists():
         raise UserError(f"{out} holds a training run already; continue it with --resume or choose another folder.")
+    if checkpoint is not None:
+        config = config.continuing(checkpoint["config"])
+    here = distributed.place_of_torchrun()
+    device = distributed.device_named(config.device, here.local if here else 0)
+    progress("decoding the pictures", 0.0)
     pictures = load_split(data, "train")
-    if pictures.broken:
+    if pictures.broken and (here is None or here.rank == 0):
         Console(stderr=True).print(
             f"{len(pictures.broken)} of the pictures cannot be read and are left out, the first: {pictures.broken[0]}"
         )
-    processes = config.processes or os.cpu_count() or 1
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise explain_os_error(out, error) from error
+    if here is not None:
+        _replica(here, device, spec, pictures, out, config, checkpoint, progress)
+    else:
+        count = _replicas(config, device)
+        _fork(count, device, spec, pictures, out, config, checkpoint, progress)
+    return out / CHECKPOINT
+
+
+def _replicas(config: TrainingConfig, device: torch.device) -> int:
+    """Return how many processes train: one for each core, or one for the GPU."""
+    if device.type == "cpu":
+        return config.processes or os.cpu_count() or 1
+    if (config.processes or 1) > 1:
+        raise UserError(
+            f"{config.processes} processes cannot share one GPU; use torchrun --nproc-per-node {config.processes}."
+        )
+    return 1
+
+
+def _fork(count: int, device: torch.device, *arguments: Any) -> None:
+    """Run `count` replicas, the first in this process."""
     with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{folder}/meeting"
+        places = [Place(rank, count, rank, f"file://{folder}/meeting") for rank in range(count)]
         context = multiprocessing.get_context("fork")
-        arguments = (spec, pictures, out, config, checkpoint, processes, meeting)
-        helpers = [context.Process(target=_replica, args=(rank, *arguments)) for rank in range(1, processes)]
+        helpers = [context.Process(target=_replica, args=(place, device, *arguments)) for place in places[1:]]
         for helper in helpers:
             helper.start()
         try:
-            _replica(0, *arguments)
+            _replica(places[0], device, *arguments)
             for helper in helpers:
                 helper.join()
         except RunStoppedError:
@@ -110,7 +132,6 @@ def train(spec: DetectorSpec, data: str | Path, out: str | Path, config: Trainin
             # After an error of ours the others wait for a gradient that never comes.
             for helper in helpers:
                 helper.kill()
-    return out / CHECKPOINT
 
 
 def _read_run(path: Path, spec: DetectorSpec) -> dict[str, Any]:
@@ -142,27 +163,32 @@ def network_of(checkpoint: dict[str, Any]) -> TinyYolo:
     return network.eval()
 
 
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint as one atomic step; UserError where the disk is full, the file before untouched."""
+    # Through memory: torch's own writer answers a full disk with a RuntimeError without a reason.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
 def _replica(
-    rank: int,
+    place: Place,
+    device: torch.device,
     spec: DetectorSpec,
     pictures: Dataset,
     out: Path,
     config: TrainingConfig,
     checkpoint: dict[str, Any] | None,
-    processes: int,
-    meeting: str,
+    progress: Progress,
 ) -> None:
-    """Run one of the processes; rank 0 shows progress and saves."""
+    """Run one of the processes; the first shows progress and saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    if processes > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
+    keep_freed_memory()
     try:
-        Run(rank, spec, pictures, out, config, checkpoint).until_done()
+        with distributed.together(place, device):
+            Run(place.rank, spec, pictures, out, config, checkpoint, device).until_done(progress)
     finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
         torch.set_num_threads(threads)
 
 
@@ -177,42 +203,59 @@ class Run:
         out: Path,
         config: TrainingConfig,
         checkpoint: dict[str, Any] | None,
+        device: torch.device,
     ) -> None:
-        self.rank, self.spec, self.out, self.config = rank, spec, out, config
+        self.rank, self.spec, self.out, self.config, self.device = rank, spec, out, config, device
         torch.manual_seed(config.seed)
-        self.network = TinyYolo(spec).train()
+        self.network = TinyYolo(spec).train().to(device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), config.learning_rate)
-        self.loss = DetectionLoss(torch.tensor(spec.head.anchors), spec.stride)
+        self.loss = DetectionLoss(torch.tensor(spec.head.anchors, device=device), spec.stride)
         self.step, self.minutes, self.windows, self.quantized = 0, 0.0, 0, False
-        self.batches = {mix: Batches(pictures, spec, config.batch, (config.seed, rank), mix) for mix in (VARIED, CALM)}
+        self.batches = _batches_of(pictures, spec, config, rank, device)
         self.parts: list[float] = []
         if checkpoint is not None:
             self._restore(checkpoint)
+        elif config.start is not None:
+            self._begin_with(read_checkpoint(config.start))
+        # Not before the weights are loaded: Brevitas then replaces the parameters of its scales by new ones.
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), config.learning_rate)
+        if checkpoint is not None:
+            self.optimizer.load_state_dict(checkpoint["optimizer"])
 
-    def until_done(self) -> None:
+    def until_done(self, progress: Progress = unwatched) -> None:
         """Train to the end of the run, or to the first Ctrl-C; save either way."""
-        with _stop_signals() as stopped, self._progress() as show:
-            saved = logged = time.monotonic()
-            before = logged
-            logged_step = self.step
-            for batch in self._batches():
-                now = time.monotonic()
-                stop = self._advance(batch, now - before, stopped())
-                before = now
-                if self.rank == 0 and now - logged > 20:
-                    self._log((self.step - logged_step) / (now - logged), show)
-                    logged, logged_step = now, self.step
-                if self.rank == 0 and now - saved > 60 * self.config.save_minutes:
-                    self.save()
-                    saved = now
-                if stop or self.progress >= 1:
-                    break
-            if self.rank == 0:
-                self.save()
+        if self.progress >= 1:
+            return
+        record = Record(self.out, self.step) if self.rank == 0 else None
+        stop = False
+        try:
+            with _stop_signals() as stopped:
+                clock = _Clock(self.step, self.windows)
+                for batch in self._batches():
+                    stop = self._advance(batch, clock.lap(), stopped())
+                    done = stop or self.progress >= 1
+                    if record is not None:
+                        self._report(record, clock, progress, done)
+                    if done:
+                        break
+        finally:
+            if record is not None:
+                record.close()
         if self.rank == 0 and stop and self.progress < 1:
             raise RunStoppedError(f"Stopped at step {self.step}, saved in {self.out}; continue with --resume.")
+
+    def _report(self, record: Record, clock: "_Clock", progress: Progress, done: bool) -> None:
+        """Log, save and show what is due, and at the end of the run all of it."""
+        # The checkpoint first: where the disk is full the log must not cost it.
+        if done or clock.due("save", 60 * self.config.save_minutes):
+            self.save()
+        if done or clock.due("log", _LOG_EVERY):
+            record.write(self._line(clock))
+        if clock.due("text", _TEXT_EVERY) or not clock.text:
+            clock.text = self._describe(clock)
+        if done or clock.due("show", 1.0):
+            progress(self._describe(clock) if done else clock.text, min(self.progress, 1.0))
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the batches from this step on: varied windows first, calm ones in the last part of the run."""
@@ -230,43 +273,49 @@ class Run:
             return self.step / self.config.steps
         return self.minutes / self.config.minutes
 
-    def learning_rate(self) -> float:
-        """Return the rate: a linear warm-up, then half a cosine down to its final share."""
-        p, config = self.progress, self.config
-        warm = min(1.0, (p + 1e-4) / config.warmup) if config.warmup > 0 else 1.0
-        fall = config.final_rate + (1 - config.final_rate) * 0.5 * (1 + math.cos(math.pi * min(p, 1.0)))
-        return config.learning_rate * warm * fall
-
     def _advance(self, batch: Batch, seconds: float, stop: bool) -> bool:
         """Make one step on `batch`; return whether any process was asked to stop."""
-        pixels = batch.pixels.permute(0, 3, 1, 2).float()
+        pixels = batch.pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        targets = batch.targets.to(self.device, non_blocking=True)
         if not self.quantized and self.progress >= self.config.quantize_at:
             self._quantize(pixels)
+        if self.progress >= self.config.frozen_at or (self.config.start is not None and self.quantized):
+            self._freeze(pixels)
+        if self.quantized and self.progress >= self.config.scales_frozen_at:
+            self._freeze_scales()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
-        self.optimizer.zero_grad(set_to_none=False)
-        with torch.autocast("cpu", torch.bfloat16):
-            z = self.network.fast(pixels, self.quantized)
-        losses = self.loss(z, batch.targets)
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        parts = losses.numbers()
+            group["lr"] = self.config.rate_at(self.progress)
+        # New gradients at every step have the same memory layout at every step, a resumed run's first one included.
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self._backward(pixels, targets)
         shared = self._share([seconds / 60, float(stop), float(len(pixels)), *parts])
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
         self.optimizer.step()
         self.step += 1
         self.minutes += shared[0]
-        self.windows += round(shared[2] * _world())
+        self.windows += round(shared[2] * distributed.world())
         self.parts = [0.98 * old + 0.02 * new for old, new in zip(self.parts or shared[3:], shared[3:], strict=True)]
         self._update_average()
         return shared[1] > 0
 
+    def _backward(self, pixels: Tensor, targets: Tensor) -> list[float]:
+        """Add the gradients of one batch; return the losses.
+
+        All processes divide by what all of them ask for, so that the mean of their gradients is the gradient of one
+        batch that holds all their windows.
+        """
+        number = normaliser(distributed.add_up(count_asked(targets))) / distributed.world()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            z = self.network.fast(pixels, self.quantized)
+        losses = self.loss(z, targets, number)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        return losses.numbers()
+
     def _share(self, numbers: list[float]) -> list[float]:
         """Average all gradients, and `numbers` with them, over the processes in one exchange."""
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
-        flat = torch.cat([torch.tensor(numbers), *(g.flatten() for g in gradients)])
-        if _world() > 1:
-            dist.all_reduce(flat)
-            flat /= _world()
+        flat = torch.cat([torch.tensor(numbers, device=self.device), *(g.flatten() for g in gradients)])
+        distributed.average(flat)
         position = len(numbers)
         for gradient in gradients:
             gradient.copy_(flat[position : position + gradient.numel()].view_as(gradient))
@@ -277,11 +326,27 @@ class Run:
         """Begin the second phase: ranges of the activations from the first process, the same in all."""
         for network in (self.network, self.average):
             calibrate_activations(network, pixels)
-            if _world() > 1:
-                for name, parameter in network.named_parameters():
-                    if ".activation." in name:
-                        dist.broadcast(parameter.data, 0)
+            for scale in _scales(network):
+                distributed.take_first(scale.data)
         self.quantized = True
+
+    def _freeze_scales(self) -> None:
+        """Leave the learned scales where they are; what remains of the run settles the weights around them."""
+        for scale in _scales(self.network):
+            scale.requires_grad_(False)
+            scale.grad = None
+
+    @torch.no_grad()
+    def _freeze(self, pixels: Tensor) -> None:
+        """Keep BatchNorm on its running statistics; measure them now and then, the same in all processes."""
+        if self.step % _STATISTICS_EVERY == 0:
+            self.network.train()
+            with torch.autocast(self.device.type, torch.bfloat16):
+                self.network.fast(pixels, self.quantized)
+            for name, value in self.network.named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    distributed.average(value)
+        self.network.eval()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -303,54 +368,101 @@ class Run:
             "minutes": self.minutes,
             "windows": self.windows,
             "quantized": self.quantized,
+            "parts": self.parts,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        with saving(self.out / CHECKPOINT) as path:
-            torch.save(state, path)
+        save_checkpoint(self.out / CHECKPOINT, state)
+
+    def _begin_with(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights of a finished checkpoint; its boxes keep their place where the anchors are others."""
+        state = dict(checkpoint["average"])
+        before = torch.tensor(checkpoint["spec"]["head"]["anchors"], dtype=torch.float32)
+        # (t + 1)^2 * anchor stays the same when t + 1, so (z + 2), is scaled by the root of the anchors' ratio.
+        ratio = (before / torch.tensor(self.spec.head.anchors)).sqrt()
+        factor = torch.ones(len(ratio), VALUES_PER_ANCHOR)
+        factor[:, 2:4] = ratio
+        state["head.weight"] = state["head.weight"] * factor.flatten()[:, None, None, None]
+        state["head.bias"] = state["head.bias"] * factor.flatten() + 2 * (factor.flatten() - 1)
+        self.network.load_state_dict(state)
+        self.average.load_state_dict(state)
+        self.quantized = bool(checkpoint["quantized"])
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.step, self.minutes = checkpoint["step"], checkpoint["minutes"]
         self.windows, self.quantized = checkpoint["windows"], checkpoint["quantized"]
+        self.parts = list(checkpoint.get("parts", []))
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
 
-    @contextmanager
-    def _progress(self) -> Iterator[Callable[[str], None]]:
-        """Show a progress bar in the first process; yield a function that updates it."""
-        if self.rank:
-            yield lambda text: None
-            return
-        columns = (TextColumn("training"), BarColumn(), TextColumn("{task.percentage:.1f} %"), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
-            task = bar.add_task("", total=1.0, text="")
-            yield lambda text: bar.update(task, completed=min(self.progress, 1.0), text=text)
-
-    def _log(self, steps_a_second: float, show: Callable[[str], None]) -> None:
-        """Append one line to the log and show it."""
+    def _line(self, clock: "_Clock") -> dict[str, Any]:
+        """Return a line of the log; the losses are running means over some fifty steps."""
         names = ("loss", "box", "objectness", "face", "range")
-        line = {
+        steps_a_second, windows_a_second = clock.speed(self.step, self.windows)
+        return {
             "step": self.step,
             "minutes": round(self.minutes, 2),
             "windows": self.windows,
             "quantized": self.quantized,
-            "rate": round(self.learning_rate(), 6),
+            "rate": round(self.config.rate_at(self.progress), 6),
             "steps_a_second": round(steps_a_second, 2),
+            "windows_a_second": round(windows_a_second, 1),
             **{name: round(value, 4) for name, value in zip(names, self.parts, strict=True)},
         }
-        try:
-            with open(self.out / LOG, "a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise explain_os_error(self.out / LOG, error) from error
+
+    def _describe(self, clock: "_Clock") -> str:
         phase = "quantized" if self.quantized else "float"
-        show(f"{phase}, loss {self.parts[0]:.3f}, {self.windows} windows, {steps_a_second:.1f} steps/s")
+        speed = f", {clock.windows_a_second:.0f} windows/s" if clock.windows_a_second else ""
+        return f"training, {phase}, loss {self.parts[0]:.3f}, {self.windows} windows{speed}"
 
 
-def _world() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+class _Clock:
+    """What is due when, and how fast the run goes."""
+
+    def __init__(self, step: int, windows: int) -> None:
+        self.now = time.monotonic()
+        self.text = ""
+        self.windows_a_second = 0.0
+        self._last: dict[str, float] = dict.fromkeys(("log", "save", "text", "show"), self.now)
+        self._counted = (self.now, step, windows)
+
+    def lap(self) -> float:
+        """Return the seconds since the last lap."""
+        before, self.now = self.now, time.monotonic()
+        return self.now - before
+
+    def due(self, what: str, seconds: float) -> bool:
+        """Return whether `what` was not due for `seconds`."""
+        if self.now - self._last[what] < seconds:
+            return False
+        self._last[what] = self.now
+        return True
+
+    def speed(self, step: int, windows: int) -> tuple[float, float]:
+        """Return steps and windows a second since this was asked last."""
+        now = time.monotonic()
+        before, step_before, windows_before = self._counted
+        seconds = max(now - before, 1e-3)
+        self._counted = (now, step, windows)
+        self.windows_a_second = (windows - windows_before) / seconds
+        return (step - step_before) / seconds, self.windows_a_second
+
+
+def _batches_of(
+    pictures: Dataset, spec: DetectorSpec, config: TrainingConfig, rank: int, device: torch.device
+) -> dict[Mix, Batches | DeviceBatches]:
+    """Return the batches of both parts of the run: made by a worker of ours, or on the GPU that holds the pictures."""
+    seed = (config.seed, rank)
+    if device.type == "cpu":
+        return {mix: Batches(pictures, spec, config.batch, seed, mix) for mix in (VARIED, CALM)}
+    held = DeviceSet(pictures, device)
+    return {mix: DeviceBatches(held, spec, config.batch, seed, mix) for mix in (VARIED, CALM)}
+
+
+def _scales(network: TinyYolo) -> list[torch.nn.Parameter]:
+    """Return the learned scales of the activations."""
+    return [parameter for name, parameter in network.named_parameters() if ".activation." in name]
 
 
 def _parameter_groups(network: TinyYolo, decay: float) -> list[dict[str, Any]]:

@@ -22,6 +22,11 @@ def model_path(name_or_path: str | Path) -> Path:
     return _find(name_or_path, "model.onnx", "model")
 
 
+def checkpoint_path(name_or_path: str | Path) -> Path:
+    """Return the float weights of a zoo detector, or the path itself; UserError where neither exists."""
+    return _find(name_or_path, "checkpoint.pt", "checkpoint")
+
+
 def _find(name_or_path: str | Path, file_name: str, what: str) -> Path:
     text = str(name_or_path)
     if text in names():

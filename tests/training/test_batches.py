@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 from itertools import islice
 from pathlib import Path
 
@@ -43,3 +46,17 @@ def test_the_worker_begins_at_the_asked_step(pictures: Dataset, small_spec: Dete
     for step, batch in zip((5, 6), made, strict=True):
         np.testing.assert_array_equal(batch.pixels, batches[step].pixels)
         assert batch.targets.shape[1:3] == (2, 5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_worker_outlives_a_signal_to_all_processes(
+    pictures: Dataset, small_spec: DetectorSpec, number: signal.Signals
+) -> None:
+    others = set(multiprocessing.active_children())
+    made = Batches(pictures, small_spec, 4, (1, 0)).starting_at(0)
+    next(made)
+    (worker,) = set(multiprocessing.active_children()) - others
+    os.kill(worker.pid or 0, number)
+    for _ in range(8):
+        next(made)
+    assert worker.is_alive()
