@@ -20,7 +20,7 @@ from fpga_facedet.network.metadata import read_metadata, write_metadata
 from tests.compiler import nets
 
 MODEL = zoo.model_path("lpyolo-4w4a")
-COMMANDS = ("train", "export", "build", "verify", "run", "serve", "watch", "demo", "doctor")
+COMMANDS = ("data", "train", "eval", "export", "build", "verify", "run", "serve", "watch", "demo", "doctor")
 
 
 def facedet(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
