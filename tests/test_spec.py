@@ -22,7 +22,7 @@ def test_lpyolo_is_the_papers_network() -> None:
     assert [layer.channels for layer in spec.layers] == [8, 8, 16, 32, 56, 104, 208, 56, 104]
     assert [layer.weight_bits for layer in spec.layers] == [8] + [4] * 8
     assert spec.head.weight_bits == spec.head.output_bits == 8
-    assert spec.head.anchors == ((10, 14), (23, 27), (37, 58))
+    assert spec.head.anchors == ((10, 13), (26, 33), (72, 96))
 
 
 def test_to_dict_and_back_is_the_same_spec() -> None:
