@@ -180,8 +180,9 @@ def train(
     data: Annotated[Path, typer.Option("--data", help=f"A folder of labelled pictures: {DATA_FORMATS}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where checkpoints, the log and the model go.")],
     minutes: Annotated[
-        float, typer.Option("--minutes", help="How long to train, warm-up and quantization in all.")
-    ] = 60.0,
+        float | None,
+        typer.Option("--minutes", help="How long to train in all (default: 60; of a resumed run: as it began)."),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--start", help="Begin with the weights of a detector of the zoo or of a checkpoint.pt."),
@@ -293,6 +294,8 @@ def evaluate(
         Console().print(assessment.describe())
     if assessment.stopped:
         raise typer.Exit(INTERRUPTED)
+    if assessment.agreement is not None and assessment.agreement.unexplained:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,8 +73,8 @@ class Batches(Dataset[Batch]):
         return Batch(torch.from_numpy(pixels), torch.from_numpy(targets))
 
     def starting_at(self, step: int) -> Iterator[Batch]:
-        """Yield the batches from `step` on, without end, made ahead in a worker process."""
-        return iter(
+        """Yield the batches from `step` on, without end, made ahead in a worker process that ends with the iterator."""
+        made: Any = iter(
             DataLoader(
                 self,
                 batch_size=None,
@@ -83,6 +84,13 @@ class Batches(Dataset[Batch]):
                 worker_init_fn=_leave_signals_to_the_trainer,
             )
         )
+        try:
+            yield from made
+        finally:
+            # At the end of the program multiprocessing sends SIGTERM and waits: for ever, since the worker ignores it.
+            made._shutdown_workers()
+            for worker in made._workers:
+                worker.kill()
 
 
 def _leave_signals_to_the_trainer(_: int) -> None:

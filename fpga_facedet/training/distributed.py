@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from fpga_facedet.errors import UserError
+from fpga_facedet.errors import InternalError, UserError
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -76,9 +76,10 @@ def world() -> int:
 
 
 def add_up(values: Tensor) -> Tensor:
-    """Replace `values` by their sum over all processes, and return them."""
+    """Replace `values` by their sum over all processes, and return them; InternalError where one of them is gone."""
     if world() > 1:
-        dist.all_reduce(values)
+        with _explained():
+            dist.all_reduce(values)
     return values
 
 
@@ -90,4 +91,15 @@ def average(values: Tensor) -> Tensor:
 def take_first(values: Tensor) -> None:
     """Replace `values` by those of the first process."""
     if world() > 1:
-        dist.broadcast(values, 0)
+        with _explained():
+            dist.broadcast(values, 0)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise InternalError(
+            "Another process of the training is gone; what it met stands above, unless it was killed."
+        ) from error

@@ -23,24 +23,34 @@ class Record:
         self.log = folder / LOG
         if self.log.exists():
             _keep_until(self.log, first)
-        try:
-            self.board = SummaryWriter(str(folder / TENSORBOARD), purge_step=first or None)  # type: ignore[no-untyped-call]
-        except OSError as error:
-            raise explain_os_error(folder / TENSORBOARD, error) from error
+        self.board: SummaryWriter | None = self._open(first + 1 if first else None)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one line: `step`, and numbers by name."""
         append_line(self.log, json.dumps(line))
+        if self.board is None:
+            self.board = self._open(None)
         try:
             for name, value in line.items():
                 if name != "step":
                     self.board.add_scalar(name, float(value), line["step"])  # type: ignore[no-untyped-call]
             self.board.flush()  # type: ignore[no-untyped-call]
         except OSError as error:
+            # Its thread is gone and never writes again: the next line begins another file.
+            self.board = None
+            raise explain_os_error(self.log.parent / TENSORBOARD, error) from error
+
+    def _open(self, purge: int | None) -> SummaryWriter:
+        """Begin a file for TensorBoard, which drops what older files say of step `purge` and later."""
+        try:
+            return SummaryWriter(str(self.log.parent / TENSORBOARD), purge_step=purge)  # type: ignore[no-untyped-call]
+        except OSError as error:
             raise explain_os_error(self.log.parent / TENSORBOARD, error) from error
 
     def close(self) -> None:
         """Write what waits to be written."""
+        if self.board is None:
+            return
         try:
             self.board.close()  # type: ignore[no-untyped-call]
         except OSError as error:

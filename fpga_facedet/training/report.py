@@ -205,7 +205,8 @@ def write_report(
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    name = Path(sys.argv[0]).name
+    return shlex.join(["facedet" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def _small_print() -> str:

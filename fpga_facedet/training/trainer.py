@@ -8,13 +8,15 @@ phases: float, then quantization-aware.
 
 import copy
 import io
+import math
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -24,8 +26,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from fpga_facedet.errors import UserError
+from fpga_facedet.errors import FacedetError, InternalError, UserError
 from fpga_facedet.files import explain_os_error, write_bytes
+from fpga_facedet.labels.find import find_labels
+from fpga_facedet.labels.record import TRAIN, VAL
 from fpga_facedet.manifest import VALUES_PER_ANCHOR
 from fpga_facedet.network.memory import keep_freed_memory
 from fpga_facedet.network.tinyyolo import TinyYolo
@@ -36,7 +40,8 @@ from fpga_facedet.training.augment import CALM, VARIED, Mix
 from fpga_facedet.training.batches import Batch, Batches
 from fpga_facedet.training.calibrate import calibrate_activations
 from fpga_facedet.training.config import TrainingConfig
-from fpga_facedet.training.dataset import Dataset, load_split
+from fpga_facedet.training.dataset import SPLITS, Dataset, load_split, load_splits
+from fpga_facedet.training.decode import BrokenPictureError, read_picture
 from fpga_facedet.training.device_augment import DeviceBatches, DeviceSet
 from fpga_facedet.training.distributed import Place
 from fpga_facedet.training.loss import DetectionLoss, count_asked, normaliser
@@ -49,6 +54,12 @@ CHECKPOINT = "training.pt"
 
 _LOG_EVERY = 20.0
 """Seconds between two lines of the log."""
+
+_RETRY_EVERY = 60.0
+"""Seconds, at most, until saving is tried again after the disk was full."""
+
+_FAREWELL = 20.0
+"""Seconds that a replica has to end after the first one did."""
 
 _TEXT_EVERY = 60.0
 """Seconds between two texts of the progress: where nobody looks each new text is a line of its own."""
@@ -73,7 +84,8 @@ def train(
     `data` is a folder as `training.dataset.load_split` reads it. `resume` continues the run saved in `out`, with
     its own configuration but for what `TrainingConfig.continuing` lets change. `progress` is told the share (0..1)
     of the run that is done, in the first process. UserError where data or checkpoint cannot be used, the disk is
-    full, or Ctrl-C stopped the run (which is saved first).
+    full at the end, or Ctrl-C stopped the run (which is saved first). InternalError where the loss is no number or one
+    of the processes failed.
     """
     out = Path(out)
     checkpoint = _read_run(out / CHECKPOINT, spec) if resume else None
@@ -81,14 +93,16 @@ def train(
         raise UserError(f"{out} holds a training run already; continue it with --resume or choose another folder.")
     if checkpoint is not None:
         config = config.continuing(checkpoint["config"])
+    elif config.start is not None:
+        _read_start(config.start, spec)
+    config = config.resolved()
     here = distributed.place_of_torchrun()
     device = distributed.device_named(config.device, here.local if here else 0)
     progress("decoding the pictures", 0.0)
-    pictures = load_split(data, "train")
-    if pictures.broken and (here is None or here.rank == 0):
-        Console(stderr=True).print(
-            f"{len(pictures.broken)} of the pictures cannot be read and are left out, the first: {pictures.broken[0]}"
-        )
+    pictures = _load_pictures(data)
+    if pictures.faults and (here is None or here.rank == 0):
+        name, why = next(iter(pictures.faults.items()))
+        _say(f"{len(pictures.faults)} of the pictures cannot be read and are left out, the first: {name} ({why})")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -99,6 +113,47 @@ def train(
         count = _replicas(config, device)
         _fork(count, device, spec, pictures, out, config, checkpoint, progress)
     return out / CHECKPOINT
+
+
+def _say(text: str) -> None:
+    """Print one line on stderr, as it is."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _load_pictures(data: str | Path) -> Dataset:
+    """Return the pictures to train on; UserError, before they are decoded, where those to validate on cannot be used.
+
+    Of the latter only the labels are read, and pictures up to the first that is whole: the run needs no more of them.
+    """
+    source = find_labels(data)
+    if VAL in source.splits:
+        labels, _ = source.read(VAL)
+        if not any(_is_readable(Path(data) / label.path) for label in labels):
+            raise UserError(
+                f"None of the {len(labels)} pictures that {data} ({source.format}) names for validation can be read; "
+                "check the folder."
+                if labels
+                else f"{data} ({source.format}) names no pictures for validation; add some."
+            )
+        if not any(len(label.faces) for label in labels):
+            raise UserError(f"The pictures of {data} ({source.format}) for validation have no faces; add some.")
+        return load_split(data, TRAIN)
+    parts = load_splits(data, source, SPLITS)
+    count = sum(map(len, parts.values()))
+    if count and not all(map(len, parts.values())):
+        raise UserError(
+            f"{data} keeps no validation pictures apart, and the {count} that can be read are too few or too alike to "
+            "hold some back; add other pictures, or a validation split."
+        )
+    return parts[TRAIN] if count else load_split(data, TRAIN)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_picture(path)
+    except BrokenPictureError:
+        return False
+    return True
 
 
 def _replicas(config: TrainingConfig, device: torch.device) -> int:
@@ -117,21 +172,30 @@ def _fork(count: int, device: torch.device, *arguments: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         places = [Place(rank, count, rank, f"file://{folder}/meeting") for rank in range(count)]
         context = multiprocessing.get_context("fork")
-        helpers = [context.Process(target=_replica, args=(place, device, *arguments)) for place in places[1:]]
+        helpers = [context.Process(target=_help, args=(place, device, *arguments)) for place in places[1:]]
         for helper in helpers:
             helper.start()
         try:
             _replica(places[0], device, *arguments)
             for helper in helpers:
                 helper.join()
-        except RunStoppedError:
+        except FacedetError:
+            # They end too; the one that failed, if one did, says why before it goes.
             for helper in helpers:
-                helper.join()
+                helper.join(_FAREWELL)
             raise
         finally:
             # After an error of ours the others wait for a gradient that never comes.
             for helper in helpers:
                 helper.kill()
+
+
+def _help(*arguments: Any) -> None:
+    """Be a replica in a process of its own; what stops all replicas with a sentence is the first one's to say."""
+    try:
+        _replica(*arguments)
+    except FacedetError:
+        sys.exit(1)
 
 
 def _read_run(path: Path, spec: DetectorSpec) -> dict[str, Any]:
@@ -141,6 +205,29 @@ def _read_run(path: Path, spec: DetectorSpec) -> dict[str, Any]:
     if checkpoint["spec"] != spec.to_dict():
         raise UserError(f"{path} was trained for another spec than '{spec.name}'; choose another output folder.")
     return checkpoint
+
+
+def _read_start(path: str, spec: DetectorSpec) -> dict[str, Any]:
+    """Return the checkpoint to begin with; UserError where its network has another shape than that of `spec`."""
+    checkpoint = read_checkpoint(path)
+    before, now = (_shape(each) for each in (DetectorSpec.from_dict(checkpoint["spec"], path), spec))
+    for name in [*now, *before]:
+        if before.get(name) != now.get(name):
+            raise UserError(
+                f"{path} cannot begin '{spec.name}': its {name} is {before.get(name, 'absent')}, "
+                f"not {now.get(name, 'absent')}; choose a start of the same layers and bits."
+            )
+    return checkpoint
+
+
+def _shape(spec: DetectorSpec) -> dict[str, Any]:
+    """Return what two detectors must share for one's weights to fit the other, by its name."""
+    layers = {"number of layers": len(spec.layers)}
+    for index, layer in enumerate(spec.layers):
+        layers |= {f"layer {index}'s {name.replace('_', ' ')}": value for name, value in layer.model_dump().items()}
+    head = spec.head.model_dump() | {"anchors": len(spec.head.anchors)}
+    shape = layers | {f"head's {name.replace('_', ' ')}": value for name, value in head.items()}
+    return {"input's channels": spec.input.channels, **shape}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -211,13 +298,14 @@ class Run:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network)
         self.loss = DetectionLoss(torch.tensor(spec.head.anchors, device=device), spec.stride)
-        self.step, self.minutes, self.windows, self.quantized = 0, 0.0, 0, False
+        self.step, self.minutes, self.windows, self.quantized, self.frozen = 0, 0.0, 0, False, False
+        self.unsaved, self.warned = False, False
         self.batches = _batches_of(pictures, spec, config, rank, device)
         self.parts: list[float] = []
         if checkpoint is not None:
             self._restore(checkpoint)
         elif config.start is not None:
-            self._begin_with(read_checkpoint(config.start))
+            self._begin_with(_read_start(config.start, spec))
         # Not before the weights are loaded: Brevitas then replaces the parameters of its scales by new ones.
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.network, config.weight_decay), config.learning_rate)
         if checkpoint is not None:
@@ -230,13 +318,16 @@ class Run:
         record = Record(self.out, self.step) if self.rank == 0 else None
         stop = False
         try:
-            with _stop_signals() as stopped:
+            with _stop_signals() as stopped, closing(self._batches()) as batches:
                 clock = _Clock(self.step, self.windows)
-                for batch in self._batches():
-                    stop = self._advance(batch, clock.lap(), stopped())
+                for batch in batches:
+                    seconds = clock.lap()
+                    stop, save = self._advance(batch, seconds, stopped(), self._save_is_due(clock))
                     done = stop or self.progress >= 1
+                    if done or save:
+                        self._share_statistics()
                     if record is not None:
-                        self._report(record, clock, progress, done)
+                        self._report(record, clock, progress, done, save)
                     if done:
                         break
         finally:
@@ -245,19 +336,34 @@ class Run:
         if self.rank == 0 and stop and self.progress < 1:
             raise RunStoppedError(f"Stopped at step {self.step}, saved in {self.out}; continue with --resume.")
 
-    def _report(self, record: Record, clock: "_Clock", progress: Progress, done: bool) -> None:
+    def _save_is_due(self, clock: "_Clock") -> bool:
+        every = 60 * self.config.save_minutes
+        return self.rank == 0 and clock.due("save", min(every, _RETRY_EVERY) if self.unsaved else every)
+
+    def _report(self, record: Record, clock: "_Clock", progress: Progress, done: bool, save: bool) -> None:
         """Log, save and show what is due, and at the end of the run all of it."""
         # The checkpoint first: where the disk is full the log must not cost it.
-        if done or clock.due("save", 60 * self.config.save_minutes):
-            self.save()
-        if done or clock.due("log", _LOG_EVERY):
-            record.write(self._line(clock))
-        if clock.due("text", _TEXT_EVERY) or not clock.text:
-            clock.text = self._describe(clock)
+        try:
+            if done or save:
+                self.unsaved = True
+                self.save()
+                self.unsaved = False
+            if done or clock.due("log", _LOG_EVERY):
+                record.write(self._line(clock))
+        except UserError as error:
+            if done:
+                raise
+            if not self.warned:
+                _say(f"{error} Meanwhile the training goes on, and tries to save again.")
+            self.warned = True
+        tenth = int(10 * self.progress)
+        # Where nobody looks a new tenth is a line of its own too, and must not say what was true before.
+        if clock.due("text", _TEXT_EVERY) or tenth != clock.tenth:
+            clock.text, clock.tenth = self._describe(clock), tenth
         if done or clock.due("show", 1.0):
             progress(self._describe(clock) if done else clock.text, min(self.progress, 1.0))
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Generator[Batch, None, None]:
         """Yield the batches from this step on: varied windows first, calm ones in the last part of the run."""
         if self.progress < self.config.calm_at:
             for batch in self.batches[VARIED].starting_at(self.step):
@@ -269,18 +375,18 @@ class Run:
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0..1."""
-        if self.config.steps is not None:
-            return self.step / self.config.steps
-        return self.minutes / self.config.minutes
+        return self.config.share_done(self.step, self.minutes)
 
-    def _advance(self, batch: Batch, seconds: float, stop: bool) -> bool:
-        """Make one step on `batch`; return whether any process was asked to stop."""
+    def _advance(self, batch: Batch, seconds: float, stop: bool, save: bool) -> tuple[bool, bool]:
+        """Make one step on `batch`; return whether any process was asked to stop, and whether any wants to save."""
         pixels = batch.pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
         targets = batch.targets.to(self.device, non_blocking=True)
         if not self.quantized and self.progress >= self.config.quantize_at:
             self._quantize(pixels)
         if self.progress >= self.config.frozen_at or (self.config.start is not None and self.quantized):
             self._freeze(pixels)
+        else:
+            self.frozen = False
         if self.quantized and self.progress >= self.config.scales_frozen_at:
             self._freeze_scales()
         for group in self.optimizer.param_groups:
@@ -288,15 +394,21 @@ class Run:
         # New gradients at every step have the same memory layout at every step, a resumed run's first one included.
         self.optimizer.zero_grad(set_to_none=True)
         parts = self._backward(pixels, targets)
-        shared = self._share([seconds / 60, float(stop), float(len(pixels)), *parts])
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip)
+        shared = self._share([seconds / 60, float(stop), float(save), float(len(pixels)), *parts])
+        parts = shared[4:]
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip))
+        if not all(map(math.isfinite, (norm, *parts))):
+            raise InternalError(
+                f"The loss or its gradient is not finite after step {self.step}; {self.out} keeps what was saved last: "
+                "continue with --resume, or begin again with another seed."
+            )
         self.optimizer.step()
         self.step += 1
         self.minutes += shared[0]
-        self.windows += round(shared[2] * distributed.world())
-        self.parts = [0.98 * old + 0.02 * new for old, new in zip(self.parts or shared[3:], shared[3:], strict=True)]
+        self.windows += round(shared[3] * distributed.world())
+        self.parts = [0.98 * old + 0.02 * new for old, new in zip(self.parts or parts, parts, strict=True)]
         self._update_average()
-        return shared[1] > 0
+        return shared[1] > 0, shared[2] > 0
 
     def _backward(self, pixels: Tensor, targets: Tensor) -> list[float]:
         """Add the gradients of one batch; return the losses.
@@ -339,14 +451,24 @@ class Run:
     @torch.no_grad()
     def _freeze(self, pixels: Tensor) -> None:
         """Keep BatchNorm on its running statistics; measure them now and then, the same in all processes."""
+        self._share_statistics()
+        self.frozen = True
         if self.step % _STATISTICS_EVERY == 0:
             self.network.train()
             with torch.autocast(self.device.type, torch.bfloat16):
                 self.network.fast(pixels, self.quantized)
-            for name, value in self.network.named_buffers():
-                if name.endswith(("running_mean", "running_var")):
-                    distributed.average(value)
+            _average_statistics(self.network)
         self.network.eval()
+
+    @torch.no_grad()
+    def _share_statistics(self) -> None:
+        """Make BatchNorm's statistics, each process's own until they are frozen, the mean of all.
+
+        Whoever saves does it before, so that the run goes on with what it saved.
+        """
+        if not self.frozen:
+            for network in (self.network, self.average):
+                _average_statistics(network)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -368,6 +490,7 @@ class Run:
             "minutes": self.minutes,
             "windows": self.windows,
             "quantized": self.quantized,
+            "frozen": self.frozen,
             "parts": self.parts,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -392,6 +515,7 @@ class Run:
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.step, self.minutes = checkpoint["step"], checkpoint["minutes"]
         self.windows, self.quantized = checkpoint["windows"], checkpoint["quantized"]
+        self.frozen = checkpoint.get("frozen", False)
         self.parts = list(checkpoint.get("parts", []))
         self.network.load_state_dict(checkpoint["network"])
         self.average.load_state_dict(checkpoint["average"])
@@ -423,6 +547,7 @@ class _Clock:
     def __init__(self, step: int, windows: int) -> None:
         self.now = time.monotonic()
         self.text = ""
+        self.tenth = -1
         self.windows_a_second = 0.0
         self._last: dict[str, float] = dict.fromkeys(("log", "save", "text", "show"), self.now)
         self._counted = (self.now, step, windows)
@@ -463,6 +588,13 @@ def _batches_of(
 def _scales(network: TinyYolo) -> list[torch.nn.Parameter]:
     """Return the learned scales of the activations."""
     return [parameter for name, parameter in network.named_parameters() if ".activation." in name]
+
+
+def _average_statistics(network: TinyYolo) -> None:
+    """Replace BatchNorm's running statistics by their mean over all processes."""
+    for name, value in network.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            distributed.average(value)
 
 
 def _parameter_groups(network: TinyYolo, decay: float) -> list[dict[str, Any]]:

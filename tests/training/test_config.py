@@ -3,6 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
+from fpga_facedet.errors import UserError
 from fpga_facedet.training.config import TrainingConfig
 
 
@@ -27,6 +28,39 @@ def test_a_resumed_run_keeps_its_course_but_for_how_long_and_where() -> None:
     goes_on = now.continuing(asdict(began))
     assert (goes_on.learning_rate, goes_on.seed, goes_on.batch) == (1e-2, 7, 4)
     assert (goes_on.minutes, goes_on.steps, goes_on.processes, goes_on.device) == (5, None, 1, "cpu")
+
+
+def test_a_resumed_run_is_as_long_as_it_began_unless_told() -> None:
+    began = asdict(TrainingConfig(minutes=5).resolved())
+    assert TrainingConfig().continuing(began).resolved().minutes == 5
+    assert TrainingConfig(minutes=7).continuing(began).resolved().minutes == 7
+    assert TrainingConfig(steps=9).continuing(began).steps == 9
+    assert TrainingConfig().continuing(asdict(TrainingConfig(steps=9).resolved())).steps == 9
+    assert TrainingConfig().resolved().minutes == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("minutes", 0.0),
+        ("minutes", -1.0),
+        ("minutes", math.nan),
+        ("minutes", math.inf),
+        ("steps", 0),
+        ("batch", 0),
+        ("processes", 0),
+        ("seed", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("final_rate", -0.1),
+        ("warmup", 1.5),
+        ("average", math.nan),
+        ("quantize_at", -0.5),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_named(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"{name} = {value}"):
+        TrainingConfig(**{name: value})  # type: ignore[arg-type]
 
 
 def test_a_run_of_an_older_version_can_be_resumed() -> None:

@@ -44,6 +44,32 @@ def test_a_resumed_run_drops_what_it_makes_again_and_torn_lines(tmp_path: Path) 
     assert steps_of(tmp_path) == [10, 20]
 
 
+def test_a_resumed_run_keeps_the_point_it_goes_on_from(tmp_path: Path) -> None:
+    for first, steps in ((0, (10, 20, 30)), (20, (40,))):
+        record = Record(tmp_path, first)
+        for step in steps:
+            record.write({"step": step, "loss": float(step)})
+        record.close()
+    board = EventAccumulator(str(tmp_path / TENSORBOARD))
+    board.Reload()
+    assert [event.step for event in board.Scalars("loss")] == [10, 20, 40]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_record_goes_on_when_there_is_room_again(tmp_path: Path) -> None:
+    record = Record(tmp_path, 0)
+    record.write({"step": 10, "loss": 1.0})
+    with full_after(60), pytest.raises(UserError, match="tensorboard: the disk is full"):
+        record.write({"step": 20, "loss": 2.0})
+    for step in (30, 40):
+        record.write({"step": step, "loss": 3.0})
+    record.close()
+    assert steps_of(tmp_path) == [10, 20, 30, 40]
+    board = EventAccumulator(str(tmp_path / TENSORBOARD))
+    board.Reload()
+    assert {10, 30, 40} <= {event.step for event in board.Scalars("loss")}
+
+
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     log = tmp_path / LOG
     append_line(log, json.dumps({"step": 1}))

@@ -1,5 +1,6 @@
 import json
 import math
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fpga_facedet.evaluation.wider import Curve
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.spec import DetectorSpec
 from fpga_facedet.training.dataset import Dataset, load_split
-from fpga_facedet.training.report import REPORT, Counts, phases, read_log, smoothed, write_report
+from fpga_facedet.training.report import REPORT, Counts, _command, phases, read_log, smoothed, write_report
 from fpga_facedet.training.validate import Findings
 
 CONFIG = {"minutes": 10.0, "steps": None, "seed": 7, "calm_at": 0.75, "frozen_at": 0.9}
@@ -217,3 +218,9 @@ def test_what_a_user_wrote_is_escaped(tmp_path: Path, log: Path, small_spec: Det
 def test_a_page_that_cannot_be_written_is_a_sentence(log: Path, small_spec: DetectorSpec, data_folder: Path) -> None:
     with pytest.raises(UserError, match="Cannot save"):
         write(log / "below-a-file", log, small_spec, data_folder)
+
+
+@pytest.mark.parametrize("name", ["/home/me/.venv/bin/facedet", "/src/fpga_facedet/__main__.py"])
+def test_the_command_is_what_one_types(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "train", "--out", "my run"])
+    assert _command() == "facedet train --out 'my run'"
