@@ -16,8 +16,9 @@ FILL = 114
 class Letterbox:
     """How one picture size fits one input size: the aspect ratio kept, centred, bars filled.
 
-    All sizes are in pixels. Training and every host use this very class, so a detector sees on the board what it
-    saw in training, bit for bit.
+    All sizes are in pixels. Training, assessment and every host use this very class. Assessment and hosts give it the
+    picture as it is in the file, and so see the same input, bit for bit; training keeps its pictures at most 512 pixels
+    long, so larger ones have been shrunk before they come here.
     """
 
     frame_width: int

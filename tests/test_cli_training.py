@@ -140,7 +140,7 @@ def test_what_eval_cannot_use_is_said(tmp_path: Path) -> None:
     assert "--captures" in refusal("eval", "--data", tmp_path, "--engine", "captures")
 
 
-def test_a_start_that_is_not_there_is_said(tmp_path: Path, spec: Path) -> None:
+def test_weights_that_are_not_there_are_said(tmp_path: Path, spec: Path) -> None:
     yolo(tmp_path / "data", 4)
-    words = ("train", "--spec", spec, "--data", tmp_path / "data", "--out", tmp_path / "run", "--start", "nowhere.pt")
+    words = ("train", "--spec", spec, "--data", tmp_path / "data", "--out", tmp_path / "run", "--weights", "nowhere.pt")
     assert "nowhere.pt" in refusal(*words)

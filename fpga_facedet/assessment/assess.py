@@ -87,7 +87,8 @@ class Score:
 class Assessment:
     """A model judged: by which engine, on how many pictures, and what came of it.
 
-    `broken` names pictures that could not be read and did not count; `stopped` says that Ctrl-C ended it early, so the
+    `broken` names pictures that could not be read: by WIDER's protocol their faces count as missed, in all other
+    figures they do not count. `stopped` says that Ctrl-C ended it early, so the
     figures are those of the first `pictures` alone. `against` and `agreement` are of the second engine, if asked for.
     """
 
@@ -143,10 +144,10 @@ class _Findings:
         truth = sample.truth
         self.truth.append(Truth(box.to_input(truth.faces / scale), box.to_input(truth.ignored / scale)))
 
-    def score(self, testset: TestSet, threshold: float) -> Score:
+    def score(self, testset: TestSet, broken: Sequence[str], threshold: float) -> Score:
         wider = None
         if testset.wider is not None:
-            official = {name: testset.wider[name] for name in self.original}
+            official = {name: testset.wider[name] for name in (*self.original, *broken)}
             wider = {level: wider_curve(self.original, official, level) for level in DIFFICULTIES}
         return Score(
             wider,
@@ -174,8 +175,8 @@ def assess(
 ) -> Assessment:
     """Run `model` (a name of the zoo, or a QONNX file) by `engine` over the labelled pictures of `data` and judge it.
 
-    Every engine gets the same letterboxed frames, and its integers are decoded as every host does; only the engine
-    differs. `data` and `truth` are as `open_testset` takes them.
+    Every engine gets the frames that a host letterboxes from the files, and its integers are decoded as every host
+    does; only the engine differs. `data` and `truth` are as `open_testset` takes them.
 
     Args:
         engine: one of ENGINES. torch takes `checkpoint` (default: `checkpoint.pt` beside the model), rtl the folder
@@ -207,7 +208,7 @@ def assess(
     manifest = engines[0].manifest
     threshold = manifest.head.score_threshold if score_threshold is None else score_threshold
     progress("judging what was found", 1.0)
-    scores = [findings.score(testset, threshold) for findings in run.findings]
+    scores = [findings.score(testset, run.broken, threshold) for findings in run.findings]
     assessment = Assessment(
         engine=engine,
         model=manifest.model.name,

@@ -22,7 +22,8 @@ def describe(assessment: Assessment) -> RenderableType:
     if assessment.broken:
         more = " ..." if len(assessment.broken) > 3 else ""
         names = ", ".join(assessment.broken[:3])
-        parts.append(Text(f"{len(assessment.broken)} pictures cannot be read and do not count: {names}{more}"))
+        fate = "do not count" if score.wider is None else "count in easy, medium and hard alone, as missed"
+        parts.append(Text(f"{len(assessment.broken)} pictures cannot be read and {fate}: {names}{more}"))
     if assessment.stopped:
         parts.append(Text(f"Stopped early: these are the figures of the first {assessment.pictures} pictures."))
     return Group(*parts)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from fpga_facedet.errors import UserError
 from fpga_facedet.evaluation.operating_point import Truth
 from fpga_facedet.evaluation.wider import DIFFICULTIES, WiderPicture, load_truth
 from fpga_facedet.host.picture import PICTURE_SUFFIXES, read_picture
+from fpga_facedet.labels.record import read_lines
+from fpga_facedet.training import decode
 
 SIZES = "sizes.csv"
 _FIRST_LIST = f"wider_{DIFFICULTIES[0]}_val.mat"
@@ -64,8 +67,9 @@ def open_testset(folder: str | Path, truth: str | Path | None = None) -> TestSet
 
     WIDER FACE: `images/<event>/<picture>.jpg`, and the official `wider_{easy,medium,hard}_val.mat` in `truth`, else in
     `folder`, else in a folder beside it. Where there is a `sizes.csv` (image, orig_w, orig_h) its pictures count and
-    may be stored smaller than the originals; else all pictures of the truth that are there. Any other folder is read
-    as training data is, its val split.
+    may be stored smaller than the originals; else all pictures of the truth that are there. Of any other folder it is
+    the val split that training would take, with the boxes that count there; the pictures are read in full, turned
+    as their EXIF says, for so the labels count (a host does not turn them).
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -75,18 +79,33 @@ def open_testset(folder: str | Path, truth: str | Path | None = None) -> TestSet
     from fpga_facedet.training.dataset import load_split
 
     split = load_split(folder, "val")
-    samples = [
-        Sample(picture.name, lambda rgb=picture.pixels: np.ascontiguousarray(rgb[..., ::-1]), truth_)  # type: ignore[misc]
-        for picture in split.pictures
-        for truth_ in [Truth(picture.faces, picture.ignored)]
-    ]
+    samples = []
+    for picture in split.pictures:
+        path, scale = folder / picture.name, np.float32(picture.scale)
+        truth_ = Truth(picture.faces / scale, picture.ignored / scale)
+        samples.append(Sample(picture.name, lambda path=path: _read_upright(path), truth_))  # type: ignore[misc]
     return TestSet(samples, broken=split.broken)
 
 
+def _read_upright(path: Path) -> npt.NDArray[np.uint8]:
+    """Return what `host.picture.read_picture` does, but turned as its EXIF says: so the labels count its pixels."""
+    try:
+        return np.ascontiguousarray(decode.read_picture(path)[..., ::-1])
+    except decode.BrokenPictureError as error:
+        raise UserError(f"Cannot read the picture {path}: {error}; give an intact file.") from error
+
+
 def _find_truth(folder: Path) -> Path:
-    for place in (folder, *sorted(folder.resolve().parent.iterdir())):
-        if (place / _FIRST_LIST).is_file():
-            return place
+    beside = folder.resolve().parent
+    try:
+        places = [folder, *sorted(beside.iterdir())]
+    except OSError:
+        places = [folder]
+    for place in places:
+        # A folder that is not ours to read does not hold what we look for.
+        with suppress(OSError):
+            if (place / _FIRST_LIST).is_file():
+                return place
     raise UserError(f"There is no {_FIRST_LIST} in {folder} or beside it; give the folder of WIDER's truth (--truth).")
 
 
@@ -114,11 +133,13 @@ def _present(folder: Path, official: Mapping[str, WiderPicture]) -> dict[str, tu
 
 
 def _read_sizes(path: Path) -> dict[str, tuple[int, int]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        try:
-            return {row["image"]: (int(row["orig_w"]), int(row["orig_h"])) for row in rows}
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}, line {rows.line_num}: no image, orig_w and orig_h ({error}); correct it."
-            ) from None
+    rows = csv.DictReader(read_lines(path))
+    sizes = {}
+    try:
+        for row in rows:
+            sizes[row["image"]] = width, height = int(row["orig_w"]), int(row["orig_h"])
+            if min(width, height) < 1:
+                raise ValueError(f"{width} x {height}")
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}, line {rows.line_num}: no image, orig_w and orig_h ({error}); correct it.") from None
+    return sizes

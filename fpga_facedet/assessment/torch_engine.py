@@ -21,18 +21,20 @@ class TorchEngine:
         checkpoint: a finished checkpoint, as `facedet train` wrote it beside the model.
         manifest: the model's.
 
-    Raises UserError where the checkpoint cannot be read, or is of another detector than the manifest.
+    Raises UserError where the checkpoint cannot be read, or is not the one that the model was exported from.
     """
 
     name = "torch"
 
     def __init__(self, checkpoint: str | Path, manifest: Manifest) -> None:
         self.manifest = manifest
-        self.network: TinyYolo = network_of(read_checkpoint(checkpoint))
-        if self.network.spec != DetectorSpec.from_dict(manifest.model.spec, "the model"):
+        state = read_checkpoint(checkpoint)
+        self.network: TinyYolo = network_of(state)
+        same_spec = self.network.spec == DetectorSpec.from_dict(manifest.model.spec, "the model")
+        if not same_spec or state.get("training") != manifest.model.training:
             raise UserError(
-                f"The checkpoint {checkpoint} has not the spec of the model {manifest.model.name}; "
-                "give the one that the model was exported from (--checkpoint)."
+                f"The checkpoint {checkpoint} has not the {'training' if same_spec else 'spec'} of the model "
+                f"{manifest.model.name}; give the one that the model was exported from (--checkpoint)."
             )
 
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:

@@ -20,12 +20,14 @@ import numpy.typing as npt
 
 from fpga_facedet.detections import Detections, FloatArray
 from fpga_facedet.errors import UserError
+from fpga_facedet.labels.wider_mat import load_mat
 
 DIFFICULTIES = ("easy", "medium", "hard")
 THRESHOLDS = 1000
 LEAST_OVERLAP = 0.5
 
 _NOT_ASKED, _MISSED, _FOUND = -1, 0, 1
+_LISTS = ("event_list", "file_list", "face_bbx_list", "gt_list")
 
 
 @dataclass(frozen=True)
@@ -54,33 +56,35 @@ def load_truth(folder: str | Path) -> dict[str, WiderPicture]:
     UserError where one is missing or is not what the official site distributes.
     """
     folder = Path(folder)
-    lists = {level: _load_mat(folder / f"wider_{level}_val.mat") for level in DIFFICULTIES}
+    paths = {level: folder / f"wider_{level}_val.mat" for level in DIFFICULTIES}
+    lists = {level: load_mat(path, _LISTS) for level, path in paths.items()}
+    try:
+        return _pictures_of(lists)
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"The lists of {folder} ({', '.join(path.name for path in paths.values())}) are not WIDER's ({error}); "
+            "download them again."
+        ) from error
+
+
+def _pictures_of(lists: Mapping[str, Mapping[str, Any]]) -> dict[str, WiderPicture]:
     first = lists[DIFFICULTIES[0]]
     truth = {}
     for e, event in enumerate(first["event_list"][:, 0]):
         for p, picture in enumerate(first["file_list"][e, 0][:, 0]):
             boxes = np.asarray(first["face_bbx_list"][e, 0][p, 0], np.float32).reshape(-1, 4)
+            if not np.isfinite(boxes).all():
+                raise ValueError(f"a box of {picture[0]} is no box")
             faces = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
             asked = {}
             for level in DIFFICULTIES:
                 asked[level] = np.zeros(len(faces), np.bool_)
-                asked[level][lists[level]["gt_list"][e, 0][p, 0].astype(int).ravel() - 1] = True
+                numbers = lists[level]["gt_list"][e, 0][p, 0].astype(int).ravel()
+                if (numbers < 1).any():
+                    raise ValueError(f"{picture[0]} has no face {numbers.min()}")
+                asked[level][numbers - 1] = True
             truth[f"{event[0]}/{picture[0]}.jpg"] = WiderPicture(faces, asked)
     return truth
-
-
-def _load_mat(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-
-    try:
-        data = loadmat(path)
-    except OSError as error:
-        raise UserError(f"Cannot read WIDER's ground truth {path}: {error.strerror}; check the folder.") from error
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a Matlab file ({error}); download the ground truth again.") from error
-    if not {"event_list", "file_list", "face_bbx_list", "gt_list"} <= data.keys():
-        raise UserError(f"{path} lacks WIDER's lists; download the ground truth again.")
-    return dict(data)
 
 
 def wider_curve(

@@ -60,11 +60,14 @@ def box_array(rows: Iterable[Sequence[float]]) -> FloatArray:
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file; UserError where it cannot be read or is no text."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read the labels {path}: {error.strerror}; check the data folder.") from error
+    try:
+        return content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise UserError(f"Cannot read the labels {path}: it is not UTF-8 text; check the data folder.") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: this is not UTF-8 text; check the data folder.") from error
 
 
 def wrong_line(path: Path, number: int, text: str, meant: str) -> UserError:

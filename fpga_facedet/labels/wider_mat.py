@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,22 +17,35 @@ OFFICIAL = "wider_face_{split}.mat"
 _LISTS = frozenset({"event_list", "file_list", "face_bbx_list"})
 _INVALID = "invalid_label_list"
 _HEADER_BYTES, _COMPRESSED = 128, 15
-_NOT_MATLAB = (ValueError, TypeError, NotImplementedError, LookupError, OSError, EOFError, struct.error, zlib.error)
+_NOT_MATLAB = (
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    LookupError,
+    NameError,
+    OSError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 """What scipy's reader raises over content that is not what it says."""
 
 
 def load_mat(path: Path, lists: Collection[str]) -> dict[str, Any]:
     """Read a Matlab file of WIDER FACE that holds `lists`; UserError where it cannot be read or lacks one."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"Cannot read WIDER's labels {path}: {error.strerror}; check the folder.") from error
+        raise UserError(f"Cannot read WIDER's labels {path}: {error.strerror or error}; check the folder.") from error
     try:
         _check_whole(content)
         data = loadmat(io.BytesIO(content))
-    except _NOT_MATLAB as error:
+    except (*_NOT_MATLAB, MatReadError) as error:
         raise UserError(f"{path} is not a whole Matlab file ({error}); download WIDER's labels again.") from error
     if not set(lists) <= data.keys():
         missing = ", ".join(sorted(set(lists) - data.keys()))
@@ -63,6 +76,13 @@ def read_wider_mat(path: Path) -> Iterator[LabelledPicture]:
     Boxes that WIDER calls invalid, or that have no size (a side of 0 or, once in val, -2), are `ignored`.
     """
     data = load_mat(path, _LISTS)
+    try:
+        yield from _pictures_of(path, data)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"The lists of {path} are not WIDER's ({error}); download WIDER's labels again.") from error
+
+
+def _pictures_of(path: Path, data: Mapping[str, Any]) -> Iterator[LabelledPicture]:
     for e, event in enumerate(data["event_list"][:, 0]):
         names = data["file_list"][e, 0][:, 0]
         for p, name in enumerate(names):

@@ -76,11 +76,13 @@ class YoloFolder:
         """Return the places that the settings name for train and val; what they lack is looked for as usual."""
         found = {}
         for split, keys in ((TRAIN, (TRAIN,)), (VAL, _VAL_NAMES)):
-            value = next((content[key] for key in keys if content.get(key)), None)
-            if value is None:
+            key = next((key for key in keys if content.get(key)), None)
+            if key is None:
                 continue
+            value = content[key]
             if not isinstance(value, str):
-                raise UserError(f"{self.settings}: {split} is {value!r}; name one folder or one list file.")
+                line = _line_of(self.settings, key)
+                raise UserError(f"{self.settings}{line}: {key} is {value!r}; name one folder or one list file.")
             found[split] = self._resolve(split, value, str(content.get("path") or "."))
         return found or self._usual_splits()
 
@@ -153,6 +155,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: there are no settings such as 'train: images/train'; correct it.")
     return content
+
+
+def _line_of(settings: Path | None, key: str) -> str:
+    """Return ", line N" of the line that sets `key`, nothing where it is not written at a line's beginning."""
+    lines = read_lines(settings) if settings else []
+    return next((f", line {number}" for number, line in enumerate(lines, 1) if line.split(":")[0].strip() == key), "")
 
 
 def _class_names(folder: Path, settings: Path | None, content: Mapping[str, Any]) -> dict[int, str] | None:

@@ -1,8 +1,8 @@
 """The fast end of a quantized layer while it trains: max-pool, clamp and rounding in one pass over memory.
 
 The first layers have few channels and many pixels, so on a CPU their time goes to memory. `pooling.cpp` does in one
-pass what PyTorch's kernels do in six, with the same bits; it is compiled by g++ at first use, and where that or the
-layout does not fit, PyTorch's kernels do the work.
+pass what PyTorch's kernels do in six, with the same bits of finite numbers; it is compiled by g++ at first use, and
+where that or the layout does not fit, PyTorch's kernels do the work.
 """
 
 import ctypes
@@ -71,7 +71,7 @@ class _PoolQuantize(torch.autograd.Function):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Compile and load `pooling.cpp`; None where there is no compiler for it."""
+    """Compile and load `pooling.cpp`; None where there is no compiler, or no temporary folder that runs programs."""
     if shutil.which("g++") is None:
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,10 @@ def _library() -> ctypes.CDLL | None:
         command = ["g++", "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-o", str(path), str(_SOURCE)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             return None
-        library = ctypes.CDLL(str(path))
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.pool_forward.argtypes = [pointer, pointer, pointer, number, number, number, ctypes.c_int16]
     library.pool_backward.argtypes = [pointer, pointer, pointer, number, number, number]

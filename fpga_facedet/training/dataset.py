@@ -41,13 +41,15 @@ _ROUNDING = 1.5
 class Picture:
     """One labelled photograph.
 
-    `pixels` RGB uint8 (height, width, 3); `faces` and `ignored` float32 (N, 4) x1, y1, x2, y2 in its pixels.
+    `pixels` RGB uint8 (height, width, 3); `faces` and `ignored` float32 (N, 4) x1, y1, x2, y2 in its pixels. `scale` is
+    a side of it by that of the file, 1 or less.
     """
 
     name: str
     pixels: npt.NDArray[np.uint8]
     faces: FloatArray
     ignored: FloatArray
+    scale: float = 1.0
 
 
 @dataclass
@@ -179,11 +181,11 @@ def _load_picture(folder: Path, label: LabelledPicture) -> tuple[str, Picture | 
     label = label.sized(width, height)
     faces = face_of_head(label.faces) if set(Path(label.path).parts) & set(HEAD_BOX_SOURCES) else label.faces
     faces, ignored, wrong = keep_inside(faces, label.ignored, width, height)
-    scale = LONGEST_SIDE / max(height, width)
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
     if scale < 1:
         pixels = np.asarray(cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         faces, ignored = faces * np.float32(scale), ignored * np.float32(scale)
-    return label.path, Picture(label.path, np.ascontiguousarray(pixels), faces, ignored), wrong
+    return label.path, Picture(label.path, np.ascontiguousarray(pixels), faces, ignored, scale), wrong
 
 
 def keep_inside(

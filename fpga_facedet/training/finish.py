@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fpga_facedet.errors import UserError
 from fpga_facedet.evaluation.operating_point import OperatingPoint, choose_operating_point
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.export import DEFAULT_NMS_IOU, export_qonnx
@@ -58,9 +59,10 @@ def finish(
 ) -> Finished:
     """Make `model.onnx`, `checkpoint.pt` and `report.html` of a training run, in `out` (its own folder by default).
 
-    BatchNorm statistics come from training pictures, the score threshold from the validation pictures of `data`;
-    `progress` is told what goes on and the share (0..1) that is done. UserError where the run or the data cannot be
-    read, or the disk is full.
+    BatchNorm statistics come from training pictures, the score threshold from the validation pictures of `data`, both
+    as training keeps them (`training.dataset.LONGEST_SIDE`; `facedet eval` reads the files in full). `progress` is told
+    what goes on and the share (0..1) that is done. UserError where the run or the data cannot be read, or the disk is
+    full.
     """
     run = Path(run)
     out = Path(out) if out is not None else run
@@ -78,7 +80,7 @@ def finish(
     training = _describe_training(checkpoint, scored.average_precision, large.average_precision, point)
     model, weights = write_model(network, out, training, point.score_threshold)
     size = network.spec.input
-    official = official_curves(data, pictures.pictures, findings.found, (size.width, size.height), progress)
+    official = official_curves(data, pictures.pictures, findings.found, (size.width, size.height))
     log = (run if run.is_dir() else run.parent) / LOG
     report = write_report(
         out, log, checkpoint, counts, pictures.pictures, findings, point, THRESHOLD_RULE, official, progress
@@ -115,8 +117,13 @@ def record_ap(checkpoint: str | Path, ap: dict[str, Any]) -> None:
 
 
 def export_checkpoint(checkpoint: str | Path, path: str | Path) -> None:
-    """Write the model of a finished checkpoint (`checkpoint.pt`) to `path`; UserError where it cannot be read."""
+    """Write the model of a finished checkpoint (`checkpoint.pt`) to `path`; UserError where it is not one."""
     state = read_checkpoint(checkpoint)
+    if "optimizer" in state:
+        raise UserError(
+            f"{checkpoint} is the state of a training run, not a finished detector; bring the run to its end with "
+            f"facedet train --resume and export the {WEIGHTS} it then writes."
+        )
     network = network_of(state)
     metadata: dict[str, Any] = {
         key: state[key] for key in ("training", "score_threshold", "nms_iou", "ap") if key in state

@@ -8,9 +8,7 @@ import numpy as np
 from fpga_facedet.detections import Detections
 from fpga_facedet.evaluation.wider import DIFFICULTIES, Curve, WiderPicture, load_truth, wider_curve
 from fpga_facedet.letterbox import Letterbox
-from fpga_facedet.progress import Progress, unwatched
-from fpga_facedet.training.dataset import LONGEST_SIDE, Picture
-from fpga_facedet.training.decode import read_picture
+from fpga_facedet.training.dataset import Picture
 
 _PLACES = (".", "wider_face_split", "eval_tools/ground_truth", "ground_truth")
 _ALIKE = 0.02
@@ -22,7 +20,6 @@ def official_curves(
     pictures: Sequence[Picture],
     found: Sequence[Detections],
     input_size: tuple[int, int],
-    progress: Progress = unwatched,
 ) -> dict[str, Curve]:
     """Return the curve of each difficulty, by WIDER's protocol, for the validation `pictures` of a data folder.
 
@@ -38,17 +35,13 @@ def official_curves(
     names = ["/".join(PurePosixPath(picture.name).parts[-2:]) for picture in pictures]
     if not names or not set(names) <= truth.keys():
         return {}
-    scales = []
-    for number, picture in enumerate(pictures):
-        scales.append(_reduction(folder, picture))
-        progress("looking up the sizes of the pictures", (number + 1) / len(pictures))
-    if not _same_sizes(pictures, scales, [truth[name] for name in names]):
+    if not _same_sizes(pictures, [truth[name] for name in names]):
         return {}
     detections = {}
-    for name, picture, scale, faces in zip(names, pictures, scales, found, strict=True):
+    for name, picture, faces in zip(names, pictures, found, strict=True):
         height, width = picture.pixels.shape[:2]
         boxes = Letterbox.fit(width, height, *input_size).to_frame(faces.boxes)
-        detections[name] = Detections(boxes * np.float32(scale), faces.scores)
+        detections[name] = Detections(boxes / np.float32(picture.scale), faces.scores)
     asked = {name: truth[name] for name in names}
     return {level: wider_curve(detections, asked, level) for level in DIFFICULTIES}
 
@@ -57,17 +50,11 @@ def _has_lists(folder: Path) -> bool:
     return all((folder / f"wider_{level}_val.mat").is_file() for level in DIFFICULTIES)
 
 
-def _reduction(folder: Path, picture: Picture) -> float:
-    """Return how much longer the file's picture is than that in memory."""
-    longest = max(picture.pixels.shape[:2])
-    return max(read_picture(folder / picture.name).shape[:2]) / longest if longest >= LONGEST_SIDE else 1.0
-
-
-def _same_sizes(pictures: Sequence[Picture], scales: Sequence[float], truth: Sequence[WiderPicture]) -> bool:
+def _same_sizes(pictures: Sequence[Picture], truth: Sequence[WiderPicture]) -> bool:
     """Tell whether labels, as the folder has them, and lists agree on how large most pictures' largest face is."""
     ratios = [
-        scale * _widest(picture.faces) / _widest(official.faces)
-        for picture, scale, official in zip(pictures, scales, truth, strict=True)
+        _widest(picture.faces) / picture.scale / _widest(official.faces)
+        for picture, official in zip(pictures, truth, strict=True)
         if len(picture.faces) and _widest(official.faces) > 0
     ]
     return bool(ratios) and abs(float(np.median(ratios)) - 1) <= _ALIKE

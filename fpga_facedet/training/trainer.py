@@ -44,6 +44,7 @@ from fpga_facedet.training.dataset import SPLITS, Dataset, load_split, load_spli
 from fpga_facedet.training.decode import BrokenPictureError, read_picture
 from fpga_facedet.training.device_augment import DeviceBatches, DeviceSet
 from fpga_facedet.training.distributed import Place
+from fpga_facedet.training.forking import ready_to_fork, threads_gone_after
 from fpga_facedet.training.loss import DetectionLoss, count_asked, normaliser
 from fpga_facedet.training.record import Record
 
@@ -98,8 +99,25 @@ def train(
     config = config.resolved()
     here = distributed.place_of_torchrun()
     device = distributed.device_named(config.device, here.local if here else 0)
+    with ready_to_fork():
+        _train(spec, data, out, config, checkpoint, here, device, progress)
+    return out / CHECKPOINT
+
+
+def _train(
+    spec: DetectorSpec,
+    data: str | Path,
+    out: Path,
+    config: TrainingConfig,
+    checkpoint: dict[str, Any] | None,
+    here: Place | None,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Load the pictures and train, in this process of torchrun or in replicas of our own."""
     progress("decoding the pictures", 0.0)
-    pictures = _load_pictures(data)
+    with threads_gone_after():
+        pictures = _load_pictures(data)
     if pictures.faults and (here is None or here.rank == 0):
         name, why = next(iter(pictures.faults.items()))
         _say(f"{len(pictures.faults)} of the pictures cannot be read and are left out, the first: {name} ({why})")
@@ -112,7 +130,6 @@ def train(
     else:
         count = _replicas(config, device)
         _fork(count, device, spec, pictures, out, config, checkpoint, progress)
-    return out / CHECKPOINT
 
 
 def _say(text: str) -> None:

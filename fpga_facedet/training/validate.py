@@ -1,4 +1,8 @@
-"""The quantized network on labelled pictures: what it finds, and how well."""
+"""The quantized network on labelled pictures as training keeps them: what it finds, and how well.
+
+Those pictures are at most `dataset.LONGEST_SIDE` pixels long, shrunk before they are letterboxed. A host letterboxes
+the file itself, so larger pictures look a little different there; `assessment` judges what a host sees.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from fpga_facedet.assessment.boundaries import _layers, examine
 from fpga_facedet.assessment.torch_engine import TorchEngine
 from fpga_facedet.engines.golden import GoldenEngine
 from fpga_facedet.errors import UserError
+from fpga_facedet.network.export import export_qonnx
 from fpga_facedet.network.margins import separate_boundaries
 from fpga_facedet.network.metadata import manifest_of_model
 from fpga_facedet.network.tinyyolo import TinyYolo
@@ -122,6 +123,19 @@ def test_engines_without_torch_are_counted_alone() -> None:
 def test_a_checkpoint_of_another_detector_is_refused(small_model: Path) -> None:
     with pytest.raises(UserError, match="has not the spec"):
         TorchEngine(small_model.parent / "checkpoint.pt", manifest_of_model(zoo.model_path("lpyolo-4w4a")))
+
+
+@pytest.mark.parametrize("training", [None, {"steps": 8}])
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path, training: dict[str, int] | None) -> None:
+    network, ours = small_network(), {"steps": 7, "config": {"minutes": 1.5, "start": None}}
+    export_qonnx(network, network.spec, tmp_path / "model.onnx", {"training": ours})
+    state = {"spec": network.spec.to_dict(), "average": network.state_dict()}
+    manifest = manifest_of_model(tmp_path / "model.onnx")
+    torch.save(state | {"training": ours}, tmp_path / "checkpoint.pt")
+    assert TorchEngine(tmp_path / "checkpoint.pt", manifest).manifest is manifest
+    torch.save(state | ({} if training is None else {"training": training}), tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="has not the training of the model small"):
+        TorchEngine(tmp_path / "checkpoint.pt", manifest)
 
 
 @pytest.mark.slow

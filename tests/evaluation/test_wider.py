@@ -157,7 +157,9 @@ def test_random_pictures_score_what_the_official_code_gives(seed: int) -> None:
     assert 0 < curve.average_precision < 1
 
 
-def test_the_official_files_are_read(tmp_path: Path) -> None:
+def write_lists(folder: Path, **others: object) -> None:
+    """Write the three lists of one picture, as the official site has them; `others` replaces what one holds."""
+
     def cells(*items: object) -> np.ndarray:
         array = np.empty((len(items), 1), object)
         for i, item in enumerate(items):
@@ -171,7 +173,12 @@ def test_the_official_files_are_read(tmp_path: Path) -> None:
             "face_bbx_list": cells(cells(np.array([[0, 0, 50, 60], [1, 2, 3, 4], [5, 6, 7, 8]]))),
             "gt_list": cells(cells(np.array(kept)[:, None])),
         }
-        savemat(tmp_path / f"wider_{level}_val.mat", content)
+        content |= {name: cells(cells(value)) for name, value in others.items()}
+        savemat(folder / f"wider_{level}_val.mat", content, do_compression=True)
+
+
+def test_the_official_files_are_read(tmp_path: Path) -> None:
+    write_lists(tmp_path)
     picture = load_truth(tmp_path)["0--Parade/0_Parade_1.jpg"]
     np.testing.assert_array_equal(picture.faces, [[0, 0, 50, 60], [1, 2, 4, 6], [5, 6, 12, 14]])
     np.testing.assert_array_equal(picture.asked["medium"], [True, True, False])
@@ -180,8 +187,55 @@ def test_the_official_files_are_read(tmp_path: Path) -> None:
 def test_a_missing_or_wrong_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"wider_easy_val\.mat"):
         load_truth(tmp_path)
-    (tmp_path / "wider_easy_val.mat").write_bytes(b"not Matlab" * 50)
-    with pytest.raises(UserError, match=r"wider_easy_val\.mat"):
+    write_lists(tmp_path)
+    path = tmp_path / "wider_medium_val.mat"
+    whole = path.read_bytes()
+    for content in (b"", b"not Matlab" * 50, whole[:128], whole[:200], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"wider_medium_val\.mat"):
+            load_truth(tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match=r"wider_medium_val\.mat: No such file"):
+        load_truth(tmp_path)
+
+
+def test_a_flipped_bit_of_a_list_is_found_or_changes_nothing(tmp_path: Path) -> None:
+    write_lists(tmp_path)
+    right = load_truth(tmp_path)
+    path = tmp_path / "wider_easy_val.mat"
+    whole = path.read_bytes()
+    found_out = 0
+    for position in range(0, len(whole), 3):
+        spoilt = bytearray(whole)
+        spoilt[position] ^= 1 << position % 8
+        path.write_bytes(spoilt)
+        try:
+            read = load_truth(tmp_path)
+        except UserError as error:
+            assert "wider_easy_val.mat" in str(error)
+            found_out += 1
+            continue
+        assert read.keys() == right.keys()
+        for name, picture in read.items():
+            np.testing.assert_array_equal(picture.faces, right[name].faces)
+            np.testing.assert_array_equal(picture.asked["easy"], right[name].asked["easy"])
+    assert found_out > (len(whole) - 128) // 3 - 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gt_list", np.array([[0]])),
+        ("gt_list", np.array([[4]])),
+        ("face_bbx_list", np.zeros((1, 3))),
+        ("face_bbx_list", np.full((3, 4), np.inf)),
+        ("face_bbx_list", "no numbers"),
+        ("file_list", np.zeros((0, 0))),
+    ],
+)
+def test_lists_that_contradict_each_other_are_named(tmp_path: Path, name: str, value: object) -> None:
+    write_lists(tmp_path, **{name: value})
+    with pytest.raises(UserError, match=r"wider_easy_val\.mat.*are not WIDER's"):
         load_truth(tmp_path)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.labels.wider_mat import WiderMatFolder, read_wider_mat
@@ -76,6 +76,24 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"wider_face_train\.mat is not a whole Matlab file"):
+        list(read_wider_mat(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("event_list", np.zeros((1, 1))),
+        ("file_list", np.zeros((1, 1))),
+        ("file_list", cells([np.zeros((0, 0))])),
+        ("file_list", cells([np.zeros((1, 1))])),
+    ],
+)
+def test_lists_that_are_not_widers_are_named(tmp_path: Path, name: str, wrong: np.ndarray) -> None:
+    path = tmp_path / "wider_face_train.mat"
+    write(path, {"0--Parade": {"a": [(1, 2, 3, 4, 0)]}})
+    content = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
+    savemat(path, content | {name: wrong})
+    with pytest.raises(UserError, match=r"wider_face_train\.mat are not WIDER's"):
         list(read_wider_mat(path))
 
 

@@ -63,8 +63,8 @@ def test_a_wrong_line_is_named(tmp_path: Path, text: str, line: int, value: str)
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(UserError, match=r"labels\.txt: it is not UTF-8"):
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfa.jpg\r\n0\r\nM\xfcller.jpg\r\n0\r\n")
+    with pytest.raises(UserError, match=r"labels\.txt, line 3: this is not UTF-8"):
         list(read_wider_txt(tmp_path / "labels.txt"))
 
 

@@ -63,8 +63,15 @@ def test_what_the_kernel_does_not_know_goes_to_torch(
     torch.testing.assert_close(pool_and_quantize(x, 15, pool), by_torch(x, 15, pool), rtol=0, atol=0)
 
 
-def test_without_a_compiler_torch_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooling.shutil, "which", lambda program: None)
+@pytest.mark.parametrize("lacking", ["a compiler", "a folder that runs programs"])
+def test_without_what_the_kernel_needs_torch_does_it(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    if lacking == "a compiler":
+        monkeypatch.setattr(pooling.shutil, "which", lambda program: None)
+    else:
+        monkeypatch.setattr(pooling.ctypes, "CDLL", refuse)
     pooling._library.cache_clear()
     try:
         x = values(8, 8, 8, 15.0)
