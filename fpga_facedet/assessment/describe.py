@@ -1,5 +1,6 @@
 """An assessment as tables for a terminal."""
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -42,7 +43,11 @@ def _precisions(assessment: Assessment) -> Table:
 
 def _sizes(score: Score) -> Table:
     title = f"faces by size in the detector's input; what becomes of them at score {score.mistakes.score_threshold:.3f}"
-    table = Table("pixels", "faces", "AP@0.5", *FATES, title=title, title_justify="left")
+    # Without lines between the columns it fits a terminal of 80 characters.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("pixels", no_wrap=True)
+    for heading in ("faces", "AP@0.5", *FATES):
+        table.add_column(heading, justify="right")
     for band, fates in zip(score.bands, score.mistakes.fates.tolist(), strict=True):
         ap = "-" if band.average_precision is None else f"{band.average_precision:.3f}"
         table.add_row(band.band.name, f"{band.faces:,}", ap, *(f"{count:,}" for count in fates))
