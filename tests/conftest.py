@@ -3,12 +3,27 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+SMALL_SPEC: dict[str, Any] = {
+    "name": "small",
+    "input": {"width": 96, "height": 64},
+    "bits": {"weight": 4, "activation": 4, "first_weight": 8, "last_weight": 8},
+    "layers": [
+        {"channels": 8, "pool": 2},
+        {"channels": 12, "pool": 2},
+        {"channels": 16, "pool": 2},
+        {"channels": 24, "pool": 2},
+    ],
+    "head": {"anchors": [[12, 16], [24, 32]]},
+}
+"""A detector of 64x96 pixels that trains in seconds, for rooms that need only some detector."""
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every child would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

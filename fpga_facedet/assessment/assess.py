@@ -18,7 +18,7 @@ from fpga_facedet.engines.choose import open_engine
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.errors import UserError
 from fpga_facedet.evaluation.mistakes import Mistakes, count_mistakes
-from fpga_facedet.evaluation.operating_point import Scored, Truth, score_detections
+from fpga_facedet.evaluation.operating_point import LEAST_SCORE, Scored, Truth, score_detections
 from fpga_facedet.evaluation.pictures import GridItem, picture_grid, plot_precision_recall, worst_and_best
 from fpga_facedet.evaluation.sizes import BandScore, score_bands
 from fpga_facedet.evaluation.wider import DIFFICULTIES, Curve, wider_curve
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ENGINES = ("torch", "golden", "rtl", "captures")
-LEAST_SCORE = 0.01
-"""Below this a detection cannot matter for a precision-recall curve."""
-
 EVAL_FILE = "eval.json"
 CURVES_FILE = "precision_recall.png"
 WORST_FILE, BEST_FILE = "worst.png", "best.png"

@@ -10,6 +10,9 @@ from fpga_facedet.detections import Detections, FloatArray, iou_matrix
 
 LEAST_OVERLAP = 0.5
 
+LEAST_SCORE = 0.01
+"""Below this a detection cannot matter for a precision-recall curve."""
+
 
 @dataclass(frozen=True)
 class Truth:

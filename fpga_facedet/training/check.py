@@ -131,9 +131,9 @@ def _check_split(dataset: Dataset, input_size: tuple[int, int]) -> SplitCheck:
     sizes = [face_sizes(picture, input_size) for picture in dataset.pictures]
     return SplitCheck(
         pictures=len(dataset),
-        faces=sum(len(picture.faces) for picture in dataset.pictures),
-        ignored=sum(len(picture.ignored) for picture in dataset.pictures),
-        background=sum(not len(picture.faces) for picture in dataset.pictures),
+        faces=dataset.faces,
+        ignored=dataset.ignored,
+        background=dataset.background,
         broken=dict(dataset.faults),
         wrong_in=dict(dataset.wrong_in),
         sizes=np.concatenate([np.zeros(0, np.float32), *sizes]),

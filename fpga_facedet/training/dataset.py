@@ -104,6 +104,21 @@ class Dataset:
         return list(self.faults)
 
     @property
+    def faces(self) -> int:
+        """How many faces the pictures have."""
+        return sum(len(picture.faces) for picture in self.pictures)
+
+    @property
+    def ignored(self) -> int:
+        """How many regions of the pictures do not count."""
+        return sum(len(picture.ignored) for picture in self.pictures)
+
+    @property
+    def background(self) -> int:
+        """How many pictures have no face."""
+        return sum(not len(picture.faces) for picture in self.pictures)
+
+    @property
     def wrong_boxes(self) -> WrongBoxes:
         """The wrong boxes of all pictures."""
         return sum(self.wrong_in.values(), WrongBoxes())

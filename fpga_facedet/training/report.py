@@ -107,9 +107,9 @@ class Counts:
         """Count the pictures of `split`, their boxes and what was wrong with them."""
         return cls(
             pictures=len(split),
-            faces=sum(len(picture.faces) for picture in split.pictures),
-            ignored_regions=sum(len(picture.ignored) for picture in split.pictures),
-            without_a_face=sum(not len(picture.faces) for picture in split.pictures),
+            faces=split.faces,
+            ignored_regions=split.ignored,
+            without_a_face=split.background,
             skipped_files=len(split.broken),
             wrong_boxes=split.wrong_boxes.total,
             remarks=tuple(split.remarks),

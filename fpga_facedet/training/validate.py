@@ -12,15 +12,12 @@ import numpy.typing as npt
 import torch
 
 from fpga_facedet.detections import Detections, nms
-from fpga_facedet.evaluation.operating_point import Scored, Truth, score_detections
+from fpga_facedet.evaluation.operating_point import LEAST_SCORE, Scored, Truth, score_detections
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.tinyyolo import TinyYolo
 from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.training.dataset import Picture
 from fpga_facedet.training.loss import DetectionLoss
-
-LEAST_SCORE = 0.01
-"""Below this a detection cannot matter for a precision-recall curve."""
 
 _BATCH = 8
 

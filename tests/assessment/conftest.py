@@ -13,18 +13,8 @@ from fpga_facedet.network.export import export_qonnx
 from fpga_facedet.network.tinyyolo import TinyYolo
 from fpga_facedet.spec import DetectorSpec
 
-SPEC = {
-    "name": "small",
-    "input": {"width": 96, "height": 64},
-    "bits": {"weight": 4, "activation": 4, "first_weight": 8, "last_weight": 8},
-    "layers": [
-        {"channels": 8, "pool": 2},
-        {"channels": 12, "pool": 2},
-        {"channels": 16, "pool": 2},
-        {"channels": 24, "pool": 2},
-    ],
-    "head": {"anchors": [[12, 16], [24, 32]]},
-}
+from ..conftest import SMALL_SPEC
+
 PICTURES = ["0--Parade/a.jpg", "0--Parade/b.jpg", "1--Party/a.jpg"]
 FACES = [[[20, 20, 30, 40]], [[10, 10, 20, 20], [100, 60, 8, 8]], []]
 """x, y, w, h in the originals, which are twice as large as the files."""
@@ -32,7 +22,7 @@ FACES = [[[20, 20, 30, 40]], [[10, 10, 20, 20], [100, 60, 8, 8]], []]
 
 def small_network(seed: int = 2) -> TinyYolo:
     torch.manual_seed(seed)
-    network = TinyYolo(DetectorSpec.from_dict(SPEC))
+    network = TinyYolo(DetectorSpec.from_dict(SMALL_SPEC))
     with torch.no_grad():
         network.head.weight.normal_(0, 0.03)
         # As of a trained network: qonnx takes a BatchNorm within 1e-5 of doing nothing for nothing and removes it.

@@ -8,6 +8,8 @@ import pytest
 
 from fpga_facedet.spec import DetectorSpec
 
+from ..conftest import SMALL_SPEC
+
 
 def draw(rng: np.random.Generator, count: int) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
     picture = rng.integers(0, 90, (120, 160, 3)).astype(np.uint8)
@@ -44,17 +46,4 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_spec() -> DetectorSpec:
     """Return a detector of 64x96 pixels that trains in seconds."""
-    return DetectorSpec.from_dict(
-        {
-            "name": "small",
-            "input": {"width": 96, "height": 64},
-            "bits": {"weight": 4, "activation": 4, "first_weight": 8, "last_weight": 8},
-            "layers": [
-                {"channels": 8, "pool": 2},
-                {"channels": 12, "pool": 2},
-                {"channels": 16, "pool": 2},
-                {"channels": 24, "pool": 2},
-            ],
-            "head": {"anchors": [[12, 16], [24, 32]]},
-        }
-    )
+    return DetectorSpec.from_dict(SMALL_SPEC)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fpga_facedet.evaluation.operating_point import LEAST_SCORE
 from fpga_facedet.host.decode import faces_in_frame
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.network.export import export_qonnx
@@ -10,7 +11,7 @@ from fpga_facedet.network.metadata import manifest_of_model
 from fpga_facedet.network.tinyyolo import TinyYolo
 from fpga_facedet.spec import DetectorSpec
 from fpga_facedet.training.dataset import load_split
-from fpga_facedet.training.validate import LEAST_SCORE, TorchDetector, letterbox_rgb, look_for_faces
+from fpga_facedet.training.validate import TorchDetector, letterbox_rgb, look_for_faces
 
 
 def make(spec: DetectorSpec) -> TinyYolo:
