@@ -10,20 +10,19 @@
 // failed assertion aborts).
 
 #include <cerrno>
-#include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <vector>
 
 #include "Vmodel.h"
+#include "pauses.h"
 #include "verilated.h"
 
 namespace {
@@ -46,34 +45,6 @@ template <typename Port> void put_word(Port &port, const uint8_t *word, unsigned
     std::memcpy(bytes_of(port), word, bytes);
     if (bits % 8) bytes_of(port)[bytes - 1] &= (1u << bits % 8) - 1;
 }
-
-// Decides cycle by cycle whether one side of a stream pauses. Pauses last 1 to `longest` cycles, log-uniformly: single
-// gaps are as common as jams that fill every queue. The activity between them is random too, of a mean that makes
-// `share` of all cycles paused.
-class Pauses {
-  public:
-    Pauses(double share, uint64_t longest, uint64_t seed) : share(share), longest(longest), random(seed) {}
-
-    bool next() {
-        if (share <= 0) return false;
-        while (left == 0) {
-            paused = !paused;
-            const double length = std::pow(double(longest), uniform());
-            left = uint64_t(paused ? length : std::ceil(length * (1 - share) / share * -std::log1p(-uniform())));
-        }
-        --left;
-        return paused;
-    }
-
-  private:
-    double uniform() { return double(random() >> 11) * 0x1p-53; }
-
-    double share;
-    uint64_t longest;
-    std::mt19937_64 random;
-    uint64_t left = 0;
-    bool paused = false;
-};
 
 struct Stamps {
     uint64_t first_input = 0, last_input = 0, first_output = 0, last_output = 0;

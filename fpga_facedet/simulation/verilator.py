@@ -19,7 +19,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ from fpga_facedet.files import explain_os_error, saving, write_json
 from fpga_facedet.progress import Progress
 
 DRIVER = Path(__file__).with_name("driver.cpp")
+_HEADER = Path(__file__).with_name("pauses.h")
 EXECUTABLE = "simulator"
+_WIDTHS = "ports.json"
 MODEL = "Vmodel"
 WATCHDOG_CYCLES = 1_000_000
 SILENCE_SECONDS = 600.0
@@ -174,7 +176,7 @@ class SimulatedStream:
             code = child.wait()
         if code == 0 and not any("$readmem" in line for line in tail):
             return
-        message = _gist(tail) or f"it ended with code {code} and said nothing"
+        message = gist(tail) or f"it ended with code {code} and said nothing"
         if code == _EXIT_FILES:
             raise _useless_temporary_folder(message)
         kind = DeadlockError if code == _EXIT_DEADLOCK else SimulationError
@@ -182,7 +184,7 @@ class SimulatedStream:
         raise kind(f"The simulated hardware {what}: {message}.")
 
 
-def _gist(said: Sequence[str]) -> str:
+def gist(said: Sequence[str]) -> str:
     """Return the line that explains a failed run best: an unread file, an assertion, an error, else the last word."""
     signs = ("$readmem", "Assertion failed", "Error:")
     telling = [line for sign in signs for line in said if sign in line] or list(said)[-1:]
@@ -207,29 +209,52 @@ def compile_model(
     with Verilator's words where the sources do not compile.
     """
     ports = ports or StreamPorts()
+    folder = Path(data_dir or Path(sources[-1]).resolve().parent)
+    place = build_model(sources, top, workdir, DRIVER, vars(ports), parameters, progress)
+    widths = json.loads((place / _WIDTHS).read_text())
+    return SimulatedStream(place / EXECUTABLE, widths[ports.in_data], widths[ports.out_data], folder)
+
+
+def build_model(
+    sources: Sequence[Path],
+    top: str,
+    workdir: Path,
+    driver: Path,
+    ports: Mapping[str, str],
+    parameters: Mapping[str, int] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build what `compile_model` builds, with another `driver`, or find it built; return the folder it is kept in.
+
+    The driver's C++ gets the macro PORT_NAME for each of `ports`, which maps such names to ports of the module. The
+    folder has the executable EXECUTABLE.
+    """
     sources = [Path(source).resolve() for source in sources]
     arguments = [*_VERILATOR_FLAGS, "--top-module", top, "--prefix", MODEL]
     arguments += [f"-G{name}={value}" for name, value in (parameters or {}).items()]
-    place = Path(workdir) / _fingerprint(sources, [*arguments, *_MAKE_FLAGS, *astuple(ports)])
+    words = [*arguments, *_MAKE_FLAGS, *(f"{name}={port}" for name, port in ports.items())]
+    place = Path(workdir) / _fingerprint([*sources, driver, _HEADER], words)
     # The widths are written last: where they are, all is.
-    if not (place / "ports.json").is_file():
-        _build(sources, arguments, ports, place, progress)
-    widths = json.loads((place / "ports.json").read_text())
-    return SimulatedStream(
-        place / EXECUTABLE, widths["input_bits"], widths["output_bits"], Path(data_dir or sources[-1].parent)
-    )
+    if not (place / _WIDTHS).is_file():
+        _build(sources, arguments, driver, ports, place, progress)
+    return place
 
 
 def _fingerprint(sources: Sequence[Path], words: Sequence[str]) -> str:
     digest = hashlib.sha256(json.dumps([*words, metadata.version("verilator")]).encode())
-    for path in (*sources, DRIVER):
+    for path in sources:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)} ".encode() + content)
     return digest.hexdigest()[:16]
 
 
 def _build(
-    sources: Sequence[Path], arguments: Sequence[str], ports: StreamPorts, place: Path, progress: Progress | None
+    sources: Sequence[Path],
+    arguments: Sequence[str],
+    driver: Path,
+    ports: Mapping[str, str],
+    place: Path,
+    progress: Progress | None,
 ) -> None:
     """Verilate, compile and link in a temporary folder; save the executable in `place`, and its widths last.
 
@@ -254,8 +279,9 @@ def _build(
         environment = {**_clean_environment(), "VERILATOR_ROOT": str(folder / "verilator"), "TMPDIR": str(folder)}
         report("translating the hardware to C++", 0.0)
         command = [str(verilator_root / "bin" / "verilator_bin"), *arguments, "-Mdir", "objects", *_port_macros(ports)]
-        shutil.copyfile(DRIVER, folder / DRIVER.name)
-        _call([*command, *_copies(sources, folder), str(folder / DRIVER.name)], folder, environment)
+        for file in (driver, _HEADER):
+            shutil.copyfile(file, folder / file.name)
+        _call([*command, *_copies(sources, folder), str(folder / driver.name)], folder, environment)
         objects = folder / "objects"
         widths = _port_widths(objects / f"{MODEL}.h", ports)
         jobs = str(min(MOST_JOBS, os.cpu_count() or 1))
@@ -264,7 +290,7 @@ def _build(
             _call(command, objects, environment)
         with saving(place / EXECUTABLE) as beside:
             shutil.copy(objects / MODEL, beside)
-        write_json(place / "ports.json", widths)
+        write_json(place / _WIDTHS, widths)
     report("the simulator is built", 1.0)
 
 
@@ -320,19 +346,20 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in foreign}
 
 
-def _port_macros(ports: StreamPorts) -> list[str]:
+def _port_macros(ports: Mapping[str, str]) -> list[str]:
     flags: list[str] = []
-    for name, port in vars(ports).items():
+    for name, port in ports.items():
         flags += ["-CFLAGS", f"-DPORT_{name.upper()}={port}"]
     return flags
 
 
-def _port_widths(header: Path, ports: StreamPorts) -> dict[str, int]:
+def _port_widths(header: Path, ports: Mapping[str, str]) -> dict[str, int]:
+    """Return the bits of each of `ports`, by its name in the module; InternalError where one is missing."""
     declared = dict(re.findall(r"VL_(?:IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),0", header.read_text()))
-    missing = [port for port in vars(ports).values() if port not in declared]
+    missing = [port for port in ports.values() if port not in declared]
     if missing:
         raise InternalError(f"The simulated module has no port {missing[0]}; its ports are {', '.join(declared)}.")
-    return {"input_bits": int(declared[ports.in_data]) + 1, "output_bits": int(declared[ports.out_data]) + 1}
+    return {port: int(declared[port]) + 1 for port in ports.values()}
 
 
 def _call(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
