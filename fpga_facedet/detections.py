@@ -59,10 +59,10 @@ def nms(detections: Detections, iou: float) -> Detections:
     """Return the faces that survive greedy non-maximum suppression, best first.
 
     A face goes when its IoU with a better one that stays is above `iou`. Equal scores keep their order, so the
-    result does not depend on the platform's sort.
+    result does not depend on the platform's sort. `iou` counts as the nearest float32.
     """
     ranked = detections.best_first()
-    overlap = iou_matrix(ranked.boxes, ranked.boxes) > iou
+    overlap = iou_matrix(ranked.boxes, ranked.boxes) > np.float32(iou)
     kept = np.ones(len(ranked), np.bool_)
     for i in range(len(ranked)):
         if kept[i]:

@@ -13,6 +13,7 @@ from fpga_facedet.engines.protocol import check_frames
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import write_bytes
 from fpga_facedet.manifest import Manifest
+from fpga_facedet.native.building import cache_folder
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _BUILDERS = (
@@ -65,11 +66,6 @@ class GoldenEngine:
     def close(self) -> None:
         """Give back the session's memory and threads."""
         self._session = None
-
-
-def cache_folder() -> Path:
-    """Return where golden models of model files are kept: `facedet` in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facedet"
 
 
 def _accelerators(folder: Path) -> bytes:

@@ -7,9 +7,6 @@ where that or the layout does not fit, PyTorch's kernels do the work.
 
 import ctypes
 import functools
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpga_facedet.native.building import CannotBuildError, compiled_library
 from fpga_facedet.network.quantizers import RoundStraightThrough
 
 _SOURCE = Path(__file__).with_name("pooling.cpp")
@@ -71,18 +69,11 @@ class _PoolQuantize(torch.autograd.Function):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Compile and load `pooling.cpp`; None where there is no compiler, or no temporary folder that runs programs."""
-    if shutil.which("g++") is None:
+    """Compile `pooling.cpp`, or find it compiled, and load it; None where that cannot be."""
+    try:
+        library = compiled_library("pooling", [_SOURCE], [], ("-std=c++17", "-O3", "-march=native"))
+    except CannotBuildError:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pooling.so"
-        command = ["g++", "-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-o", str(path), str(_SOURCE)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            return None
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError:
-            return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.pool_forward.argtypes = [pointer, pointer, pointer, number, number, number, ctypes.c_int16]
     library.pool_backward.argtypes = [pointer, pointer, pointer, number, number, number]

@@ -9,8 +9,10 @@ from hypothesis.extra import numpy as hnp
 
 from fpga_facedet.detections import Detections
 from fpga_facedet.errors import InternalError, UserError
+from fpga_facedet.host import decode as module
 from fpga_facedet.host.decode import decode, faces_in_frame
 from fpga_facedet.letterbox import Letterbox
+from fpga_facedet.native import library
 from tests.host.conftest import MANIFEST
 
 HEAD = MANIFEST.head
@@ -132,3 +134,85 @@ def test_what_lies_in_the_bars_only_is_no_face():
     output[0, 1, 0:6] = (0, 0, 0, 0, 100, 100)
     faces = faces_in_frame(output, MANIFEST, Letterbox.fit(20, 64, 96, 64))
     assert len(faces) == 1
+
+
+def same_faces(output, manifest, letterbox, threshold, iou):
+    """The faces by the native library and by numpy, which have to be the same bits; returns them."""
+    if library() is None:
+        pytest.skip("needs g++")
+    native = faces_in_frame(output, manifest, letterbox, threshold, iou)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "library", lambda: None)
+        plain = faces_in_frame(output, manifest, letterbox, threshold, iou)
+    assert native.boxes.dtype == native.scores.dtype == np.float32
+    assert native.boxes.shape == plain.boxes.shape
+    # As integers: a zero's sign would show in the stream.
+    np.testing.assert_array_equal(native.boxes.view(np.uint32), plain.boxes.view(np.uint32))
+    np.testing.assert_array_equal(native.scores.view(np.uint32), plain.scores.view(np.uint32))
+    return native
+
+
+few_values = hnp.arrays(np.int8, (2, 3, 12), elements=st.sampled_from([-128, -127, -64, 0, 1, 100, 127]))
+frame_sides = st.integers(1, 3000)
+overlaps = st.one_of(st.floats(0, 1, width=32), st.sampled_from([0.0, 0.45, 0.5, 1.0]), st.floats(0, 1))
+
+
+@given(st.one_of(outputs, few_values), thresholds, overlaps, frame_sides, frame_sides)
+@settings(max_examples=400, deadline=None)
+def test_native_and_numpy_find_the_same_faces(output, threshold, iou, width, height):
+    same_faces(output, MANIFEST, Letterbox.fit(width, height, 96, 64), threshold, iou)
+
+
+@pytest.mark.parametrize("steps", [1, 8, 100, 127, 128, 129, 3000, 32767, 32768, 1000000])
+def test_native_and_numpy_agree_for_every_output_scale(rng, steps):
+    """With few steps a value may lie below -1, and a product of two such counts; with many, products grow large."""
+    if steps * (1 / steps) != 1:
+        pytest.skip("no float is one over it")
+    manifest = replace(MANIFEST, head=replace(HEAD, output_scale=1 / steps))
+    for threshold in (0.0, 0.2, 0.25, 0.3, 1.0):
+        for _ in range(10):
+            output = rng.integers(-128, 128, (2, 3, 12)).astype(np.int8)
+            same_faces(output, manifest, Letterbox.fit(50, 70, 96, 64), threshold, 0.3)
+
+
+@pytest.mark.parametrize("anchors", [((1e-6, 1e-6), (1e9, 1e9)), ((0.3, 7.77), (1e-3, 333.3))])
+def test_native_and_numpy_agree_for_strange_anchors(rng, anchors):
+    manifest = replace(MANIFEST, head=replace(HEAD, anchors=anchors))
+    for _ in range(60):
+        output = rng.integers(-128, 128, (2, 3, 12)).astype(np.int8)
+        same_faces(output, manifest, Letterbox.fit(333, 77, 96, 64), 0.1, 0.2)
+
+
+def test_native_and_numpy_agree_on_crowds(rng):
+    """507 candidates, and scores from so few values that most are ties."""
+    head = replace(HEAD, grid_height=13, grid_width=13, channels=18, anchors=((10, 14), (23, 27), (37, 58)))
+    manifest = replace(MANIFEST, head=head)
+    for iou in (0.0, 0.3, 0.45, 0.9, 1.0):
+        output = rng.integers(-128, 128, (13, 13, 18)).astype(np.int8)
+        output.reshape(-1, 6)[:, 4:] = rng.choice([100, 101], (507, 2))
+        faces = same_faces(output, manifest, Letterbox.fit(641, 479, 416, 416), 0.0, iou)
+        assert len(faces) > 0
+
+
+def test_equal_scores_keep_the_order_of_the_grid_in_both():
+    output = np.full((2, 3, 12), -128, np.int8)
+    output[0, :, 0:6] = (0, 0, -100, -100, 50, 50)
+    faces = same_faces(output, MANIFEST, Letterbox.fit(96, 64, 96, 64), 0.1, 0.5)
+    assert faces.boxes[:, 0].tolist() == sorted(faces.boxes[:, 0].tolist()) and len(faces) == 3
+
+
+def test_a_view_of_an_output_is_read_as_itself(rng):
+    both = rng.integers(-128, 128, (2, 3, 24)).astype(np.int8)
+    letterbox = Letterbox.fit(96, 64, 96, 64)
+    view, copy = both[..., ::2], both[..., ::2].copy()
+    assert not view.flags.c_contiguous
+    found, wanted = (same_faces(output, MANIFEST, letterbox, 0.1, 0.5) for output in (view, copy))
+    np.testing.assert_array_equal(found.boxes, wanted.boxes)
+
+
+def test_faces_refuse_what_decode_refuses():
+    letterbox = Letterbox.fit(96, 64, 96, 64)
+    with pytest.raises(InternalError, match=r"int8 \(2, 3, 12\)"):
+        faces_in_frame(np.zeros((3, 2, 12), np.int8), MANIFEST, letterbox)
+    with pytest.raises(UserError, match=r"outside 0\.\.1"):
+        faces_in_frame(np.zeros((2, 3, 12), np.int8), MANIFEST, letterbox, float("nan"))

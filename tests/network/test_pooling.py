@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fpga_facedet.native import building
 from fpga_facedet.network import pooling
 from fpga_facedet.network.pooling import pool_and_quantize
 from fpga_facedet.network.quantizers import RoundStraightThrough
@@ -69,9 +70,9 @@ def test_without_what_the_kernel_needs_torch_does_it(lacking: str, monkeypatch: 
         raise OSError(f"{path}: failed to map segment from shared object")
 
     if lacking == "a compiler":
-        monkeypatch.setattr(pooling.shutil, "which", lambda program: None)
+        monkeypatch.setattr(building.shutil, "which", lambda program: None)
     else:
-        monkeypatch.setattr(pooling.ctypes, "CDLL", refuse)
+        monkeypatch.setattr(building.ctypes, "CDLL", refuse)
     pooling._library.cache_clear()
     try:
         x = values(8, 8, 8, 15.0)

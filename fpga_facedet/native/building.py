@@ -1,0 +1,111 @@
+"""C++ compiled at first use and kept in the user's cache, whole or not at all, also with several processes at once."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fpga_facedet.errors import UserError
+from fpga_facedet.files import write_bytes
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_MESSAGE_LENGTH = 200
+
+
+class CannotBuildError(Exception):
+    """There is no compiler, or it refused, or nothing here can be loaded; the message says which, without a stop."""
+
+
+def cache_folder() -> Path:
+    """Return where things made at first use are kept: `facedet` in XDG_CACHE_HOME, or in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facedet"
+
+
+def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
+    """Return the library of `sources`, compiled by `$CXX` or g++ with `flags` unless the cache has it.
+
+    The cached file is named after a digest of sources, headers, flags, compiler and processor, so that none of them
+    changes unseen, and ends with a digest of its own bytes (which the loader ignores): a damaged one is made again,
+    never loaded. Where the cache cannot be written or runs no programs, a temporary folder serves this process.
+    Raises CannotBuildError.
+    """
+    compiler = shutil.which(os.environ.get("CXX") or "g++")
+    if compiler is None:
+        raise CannotBuildError("there is no C++ compiler (g++)")
+    key = _key(compiler, sources, headers, flags)
+    cached = cache_folder() / f"{name}-{key}.so"
+    if _is_whole(cached):
+        try:
+            return ctypes.CDLL(str(cached))
+        except OSError:
+            pass  # a cache on a file system that runs no programs: the temporary folder below
+    content = _compile(compiler, sources, flags)
+    try:
+        write_bytes(cached, content + hashlib.sha256(content).digest())
+        return ctypes.CDLL(str(cached))
+    except (UserError, OSError):
+        return _load_once(name, content)
+
+
+def _key(compiler: str, sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for path in (*sources, *headers):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    resolved = Path(compiler).resolve()
+    stat = resolved.stat()
+    # Asking the compiler for its version would start it in every process.
+    parts = (*flags, str(resolved), str(stat.st_size), str(stat.st_mtime_ns), platform.machine(), processor_features())
+    digest.update("\n".join(parts).encode())
+    return digest.hexdigest()[:32]
+
+
+def processor_features() -> str:
+    """Return the instruction sets of this processor as Linux lists them, empty where it does not.
+
+    A home directory may be shared by several machines, and -march=native means another thing on each.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(content[:-_DIGEST_BYTES]).digest() == content[-_DIGEST_BYTES:]
+
+
+def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str]) -> bytes:
+    """Return the bytes of the shared library."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="facedet-native-") as folder:
+            path = Path(folder) / "library.so"
+            command = [compiler, *flags, "-shared", "-fPIC", "-o", str(path), *map(str, sources)]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            if done.returncode:
+                lines = (line for line in done.stderr.splitlines() if "error" in line)
+                raise CannotBuildError(f"{compiler} refused: {next(lines, 'no reason given')[:_MESSAGE_LENGTH]}")
+            return path.read_bytes()
+    except OSError as error:
+        raise CannotBuildError(f"{compiler} could not run: {error.strerror}") from error
+
+
+def _load_once(name: str, content: bytes) -> ctypes.CDLL:
+    """Load `content` from a temporary folder; the mapped file outlives its name."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="facedet-native-") as folder:
+            path = Path(folder) / f"{name}.so"
+            path.write_bytes(content)
+            return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CannotBuildError(f"no folder here can hold a library that loads ({error})") from error
