@@ -6,14 +6,14 @@ from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.errors import UserError
 from fpga_facedet.progress import Progress
 
-NAMES = ("golden", "rtl")
+NAMES = ("golden", "rtl", "board")
 
 
 def open_engine(name: str, model: Path, accelerator: Path | None = None, progress: Progress | None = None) -> Engine:
     """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
 
-    `progress` is told what goes on, and its share (0..1), while a simulator is compiled. Raises UserError for an
-    unknown name, or for `rtl` without a built accelerator.
+    `board` loads the overlay whose folder `accelerator` is. `progress` is told what goes on, and its share (0..1),
+    while a simulator is compiled. Raises UserError for an unknown name, or for `rtl` or `board` without a folder.
     """
     if name == "golden":
         from fpga_facedet.engines.golden import GoldenEngine
@@ -25,4 +25,10 @@ def open_engine(name: str, model: Path, accelerator: Path | None = None, progres
         from fpga_facedet.engines.rtl import RtlEngine
 
         return RtlEngine(accelerator, progress)
+    if name == "board":
+        if accelerator is None:
+            raise UserError("The engine board drives an overlay; give its folder with --accelerator DIR.")
+        from fpga_facedet.engines.board import open_board_engine
+
+        return open_board_engine(accelerator)
     raise UserError(f"Unknown engine '{name}'; choose one of: {', '.join(NAMES)}.")
