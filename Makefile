@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup boards demo test lint bench wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,10 +22,14 @@ $(READY): requirements/pc.txt requirements/check_machine.sh pyproject.toml
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+boards: $(READY) ## what the board-side tests need: Python 3.10 with the real pynq (twice), and Debian's ARM Python
+	@for version in 3.0.1 3.1.2; do sh requirements/board.sh $$version || [ $$? -eq 3 ] || exit 1; done
+	@sh requirements/armhf.sh || [ $$? -eq 3 ]
+
 demo: $(READY) ## build the accelerator, prove it on a photograph, stream faces (ARGS="--source 0" for a camera)
 	@$(RUN)facedet demo $(ARGS)
 
-test: $(READY) ## lint and every test
+test: $(READY) boards ## lint and every test
 	@$(RUN)ruff check . && $(RUN)ruff format --check .
 	@$(RUN)mypy
 	@$(RUN)pytest $(ARGS)
@@ -33,8 +37,14 @@ test: $(READY) ## lint and every test
 lint: $(READY) ## ruff and mypy alone
 	@$(RUN)ruff check . && $(RUN)ruff format --check . && $(RUN)mypy
 
-bench: $(READY) ## the golden engine beside plain QONNX execution, in one run
-	@$(RUN)python benchmarks/golden.py $(ARGS)
+bench: $(READY) ## the golden engine beside plain QONNX execution, the native library beside OpenCV, the pipeline at 100 FPS
+	@$(RUN)python benchmarks/golden.py
+	@$(RUN)python -m benchmarks.native
+	@$(RUN)python -m benchmarks.pipeline
+
+wheel: $(READY) ## the package for the board, in dist/: pure Python, sources and overlays
+	@$(RUN)python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls -l dist/*.whl
 
 clean: ## remove what was built (not .venv)
-	rm -rf build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

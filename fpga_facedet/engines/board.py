@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpga_facedet.engines.board_worker import BoardGoneError, BoardOptions, BoardWorker, LostFrameError
+from fpga_facedet.engines.board_worker import BoardGoneError, BoardOptions, BoardWorker
 from fpga_facedet.engines.hardware import explained
 from fpga_facedet.engines.overlay_folder import OverlayFolder, read_overlay_folder
-from fpga_facedet.engines.protocol import Slot, check_frames
+from fpga_facedet.engines.protocol import LostFrameError, Slot, check_frames
 from fpga_facedet.manifest import Figure, Manifest
 
-__all__ = ["BoardEngine", "BoardGoneError", "LostFrameError", "active_device", "close_engine_on", "open_board_engine"]
+__all__ = ["BoardEngine", "BoardGoneError", "active_device", "close_engine_on", "open_board_engine"]
 
 
 class BoardEngine:

@@ -17,7 +17,7 @@ import numpy as np
 from fpga_facedet import shell
 from fpga_facedet.engines.dma_wait import Waiter, forget_interrupt_files
 from fpga_facedet.engines.hardware import Hardware, HardwareFaultError, HardwareGoneError, explained, result_of
-from fpga_facedet.engines.protocol import Slot
+from fpga_facedet.engines.protocol import LostFrameError, Slot
 from fpga_facedet.engines.slots import Job, SlotRing
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import Manifest
@@ -28,10 +28,6 @@ _OUTPUTS = 2
 """Output buffers: one that the DMA fills while the other is read."""
 _FOLLOW = 0.2
 """How fast the expected time of a transfer follows the measured ones (0..1)."""
-
-
-class LostFrameError(InternalError):
-    """One frame got no result; the frames after it are not concerned."""
 
 
 class BoardGoneError(InternalError):

@@ -9,8 +9,8 @@ from fpga_facedet.boards import BOARDS
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import sha256_of
 from fpga_facedet.manifest import FILE_NAME, Manifest
+from fpga_facedet.zoo import DEFAULT_MODEL
 
-DEFAULT_MODEL = "lpyolo-4w4a"
 BOARD_FILE = Path("/proc/device-tree/chosen/pynq_board")
 """Where PYNQ images name their board, whatever the environment."""
 _PACKAGE = Path(__file__).resolve().parent.parent

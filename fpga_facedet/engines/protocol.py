@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fpga_facedet.errors import UserError
+from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import Manifest
 
 
@@ -37,6 +37,10 @@ class Slot:
 
     number: int
     pixels: npt.NDArray[np.uint8]
+
+
+class LostFrameError(InternalError):
+    """One frame got no result; the frames after it are not concerned."""
 
 
 class EngineStopped(Exception):  # noqa: N818 - a signal to leave, not an error

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,7 +13,6 @@ from fpga_facedet.files import write_bytes
 BOX_COLOUR = (80, 230, 60)
 """BGR: a green that skin and clothes seldom have; its dark edge carries it over bright and green grounds."""
 EDGE_COLOUR = (0, 0, 0)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def annotate(image: npt.NDArray[np.uint8], faces: Detections) -> npt.NDArray[np.uint8]:
@@ -23,6 +21,8 @@ def annotate(image: npt.NDArray[np.uint8], faces: Detections) -> npt.NDArray[np.
     `faces` are in pixels of `image`. Lines and letters grow with the picture; each has a dark edge, so it is readable
     on any ground. The best face is drawn last, on top.
     """
+    import cv2
+
     canvas = image.copy()
     line = max(1, round(min(image.shape[:2]) / 240))
     for box, score in reversed(list(zip(faces.boxes, faces.scores, strict=True))):
@@ -35,12 +35,15 @@ def annotate(image: npt.NDArray[np.uint8], faces: Detections) -> npt.NDArray[np.
 
 def _label(canvas: npt.NDArray[np.uint8], text: str, x: int, y: int, line: int) -> None:
     """Write `text` on a plate above (x, y), moved inside the picture where it would leave it."""
+    import cv2
+
+    font = cv2.FONT_HERSHEY_SIMPLEX
     scale, stroke = 0.4 * max(1.0, line * 0.75), max(1, line // 2)
-    (width, height), below = cv2.getTextSize(text, _FONT, scale, stroke)
+    (width, height), below = cv2.getTextSize(text, font, scale, stroke)
     x = max(0, min(x, canvas.shape[1] - width - 4))
     y = max(height + below + 4, y)
     cv2.rectangle(canvas, (x, y - height - below - 4), (x + width + 4, y), BOX_COLOUR, cv2.FILLED)
-    cv2.putText(canvas, text, (x + 2, y - below - 1), _FONT, scale, EDGE_COLOUR, stroke, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x + 2, y - below - 1), font, scale, EDGE_COLOUR, stroke, cv2.LINE_AA)
 
 
 def save_picture(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
@@ -48,6 +51,8 @@ def save_picture(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> 
 
     Raises UserError where OpenCV knows no such format, or the file cannot be written.
     """
+    import cv2
+
     path = Path(path)
     try:
         done, data = cv2.imencode(path.suffix, image)

@@ -2,60 +2,25 @@
 
 import contextlib
 import os
-import secrets
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 from fpga_facedet.engines.protocol import Engine
-from fpga_facedet.errors import UserError
-from fpga_facedet.host.metrics import Metrics
 from fpga_facedet.host.pipeline import Pipeline, Result, Sink
-from fpga_facedet.host.sinks import AnnotatedSink, CallSink, JsonLinesSink, StreamSink, check_annotated_folder
+from fpga_facedet.host.serving import DEFAULT_HOST as DEFAULT_HOST
+from fpga_facedet.host.serving import Listening as Listening
+from fpga_facedet.host.serving import serve as serve
+from fpga_facedet.host.sinks import AnnotatedSink, CallSink, JsonLinesSink, check_annotated_folder
 from fpga_facedet.host.sinks import is_stdout as is_stdout  # for the command line, which then prints on stderr
 from fpga_facedet.host.sources import Source, Warn, log_warning, open_source
+from fpga_facedet.host.stopping import closing_in_time as closing_in_time
+from fpga_facedet.host.stopping import stopping_on_signals
+from fpga_facedet.host.summary import Summary, check_limit
 from fpga_facedet.stream.client import Reconnect, parse_address
 from fpga_facedet.stream.client import watch as watch_stream
-from fpga_facedet.stream.protocol import DEFAULT_PORT, Message, faces_as_json, hello_line
-from fpga_facedet.stream.server import StreamServer
-
-DEFAULT_HOST = "127.0.0.1"
-"""Only this machine may watch, unless told otherwise: the stream has no password. On a board give 0.0.0.0."""
-
-SETTLE_SECONDS = 0.5
-"""A source that waits for watchers begins when no further one came for so long.
-
-Later ones get every line too, but a source may be over before they come.
-"""
+from fpga_facedet.stream.protocol import Message, faces_as_json
 
 StrPath = str | os.PathLike[str]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run went. `skipped` pictures could not be read; `stopped` says that it was ended before its source was."""
-
-    source: str
-    engine: str
-    metrics: Metrics
-    skipped: int
-    stopped: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready dictionaries."""
-        return {**asdict(self), "metrics": self.metrics.to_dict()}
-
-
-@dataclass(frozen=True)
-class Listening:
-    """Where a stream can be watched; `total` is the number of frames to come where it is known."""
-
-    host: str
-    port: int
-    total: int | None
 
 
 def run(
@@ -79,15 +44,23 @@ def run(
     slower than the source (by default for cameras and network streams only). `on_result` is called for each frame in
     the sending thread. SIGINT and SIGTERM end it early and in order. Raises UserError for all a user can put right.
     """
-    _check_limit(limit)
+    check_limit(limit)
     frames = open_source(source, warn=on_warning)
-    with contextlib.closing(frames):
+    pipeline: Pipeline | None = None
+    try:
         if annotated is not None:
             check_annotated_folder(annotated, source, frames)
         on_open(frames)
         sinks: list[Sink] = []
         pipeline = Pipeline(
-            frames, engine, sinks, score_threshold=min_score, nms_iou=nms_iou, latest=latest, limit=limit
+            frames,
+            engine,
+            sinks,
+            score_threshold=min_score,
+            nms_iou=nms_iou,
+            latest=latest,
+            limit=limit,
+            on_warning=on_warning,
         )
         if annotated is not None:
             sinks.append(AnnotatedSink(annotated, frames.still))
@@ -95,87 +68,14 @@ def run(
         if lines is not None:
             sinks.append(lines)
         sinks.append(CallSink(on_result))
-        with _stopping_on_signals(pipeline.stop):
+        with stopping_on_signals(pipeline.stop):
             metrics = pipeline.run()
         if pipeline.stopped and lines is not None:
             on_warning(f"Stopped before the end of {frames.name}; the lines up to there are in {lines.place}.")
         return Summary(frames.name, engine.name, metrics, frames.skipped, pipeline.stopped)
-
-
-def serve(
-    source: str,
-    engine: Engine,
-    *,
-    host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    loop: bool = False,
-    wait_clients: int | None = None,
-    fps: float | None = None,
-    min_score: float | None = None,
-    nms_iou: float | None = None,
-    annotated: StrPath | None = None,
-    latest: bool | None = None,
-    limit: int | None = None,
-    on_listening: Callable[[Listening], None] = lambda listening: None,
-    on_watchers: Callable[[int], None] = lambda count: None,
-    on_result: Callable[[Result], None] = lambda result: None,
-    on_warning: Warn = log_warning,
-) -> Summary:
-    """Stream the faces of `source` over TCP (docs/stream.md) until it ends, or SIGINT or SIGTERM.
-
-    `port` 0 takes a free one; `on_listening` says which. `fps` is the highest rate: a video's own by default, so that
-    a watcher sees it in real time; 0 goes as fast as engine and watchers can. It begins once `wait_clients` watch: by
-    default one for a source that ends, so that it does not play to nobody, and none for a camera or with `loop`.
-    Every frame of a source that ends reaches every watcher that takes its lines, also one that comes later: it gets
-    the frames so far first (up to the server's REPLAY_LINES). Of a live source or with `loop` a later watcher starts
-    at the frame of that moment; of a live source, or with `latest`, a slow one misses some.
-    `annotated` also saves the pictures, with boxes, to a folder. SIGINT and SIGTERM end it in order.
-    Raises UserError for all a user can put right: a busy port, a source that is not there.
-    """
-    _check_limit(limit)
-    if fps is not None and fps < 0:
-        raise UserError(f"A rate of {fps} frames a second is below 0; give one above, or 0 for as fast as it goes.")
-    frames = open_source(source, loop=loop, warn=on_warning)
-    with contextlib.closing(frames):
-        if annotated is not None:
-            check_annotated_folder(annotated, source, frames)
-        if wait_clients is None:
-            wait_clients = 0 if frames.live or loop else 1
-        latest = frames.live if latest is None else latest
-        threshold = engine.manifest.head.score_threshold if min_score is None else min_score
-        sinks: list[Sink] = []
-        pipeline = Pipeline(
-            frames,
-            engine,
-            sinks,
-            score_threshold=threshold,
-            nms_iou=nms_iou,
-            latest=latest,
-            pace=(None if frames.live else frames.rate) if fps is None else fps,
-            limit=limit,
-        )
-        hello = hello_line(engine.manifest, engine.name, frames.name, threshold, secrets.token_hex(8))
-        replay = not (loop or frames.live or latest)
-        server = StreamServer(host, port, hello, patient=not latest, replay=replay, on_change=on_watchers)
-        sinks.append(StreamSink(server))
-        if annotated is not None:
-            sinks.append(AnnotatedSink(annotated, frames.still))
-        sinks.append(CallSink(on_result))
-
-        def stop() -> None:
-            pipeline.stop()
-            server.give_up()
-
-        reason = "failed"
-        try:
-            with _stopping_on_signals(stop):
-                on_listening(Listening(server.host, server.port, frames.total))
-                server.wait_for_watchers(wait_clients, SETTLE_SECONDS if wait_clients else 0.0)
-                metrics = pipeline.run()
-            reason = "stopped" if pipeline.stopped else "finished"
-        finally:
-            server.close(reason, within=None if reason == "finished" else 1.0)
-        return Summary(frames.name, engine.name, metrics, frames.skipped, pipeline.stopped)
+    finally:
+        if pipeline is None or "capture" not in pipeline.hung:
+            frames.close()
 
 
 def watch(
@@ -189,7 +89,7 @@ def watch(
 
     Ends at the stream's end, or after `count` frames. Raises UserError where nobody answers (see `client.watch`).
     """
-    _check_limit(count)
+    check_limit(count)
     host, port = parse_address(address)
     frames = 0
     messages = watch_stream(host, port, reconnect)
@@ -224,36 +124,3 @@ def _describe_faces(faces: list[dict[str, Any]]) -> str:
     noun = "face" if len(faces) == 1 else "faces"
     shown = "; ".join(f"{f['score']:.5f} at {','.join(f'{v:.2f}' for v in f['box'])}" for f in faces)
     return f"{len(faces)} {noun}" + (f": {shown}" if shown else "")
-
-
-def _check_limit(limit: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise UserError(f"A limit of {limit} frames leaves nothing to do; give 1 or more.")
-
-
-@contextlib.contextmanager
-def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first SIGINT or SIGTERM; a second one acts as it would have without us.
-
-    Only the main thread may set signal handlers; elsewhere the caller stops the work itself.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        restore()
-        # A handler runs between two steps of the main thread, which may hold the very locks that stopping needs.
-        threading.Thread(target=stop, name="facedet-stop").start()
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        restore()

@@ -12,6 +12,8 @@ EVIDENCE = "measured on this machine"
 STAGES = ("capture", "preprocess", "inference", "postprocess", "send")
 _RECENT = 512
 """Percentiles and rates look at the latest frames only, so a run of weeks takes no more memory than one of minutes."""
+NOW_SECONDS = 3.0
+"""What `fps_now` looks back at: long enough for a slow engine's frames, short enough to show a change."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,28 @@ class StageTime:
 class Metrics:
     """What a run did so far. `fps` is frames sent over seconds since the first was captured; all of it measured.
 
-    `stages` has each of STAGES, and `total`: from capture to sent, waiting in queues included.
+    `dropped` frames were passed over for newer ones, `lost` ones failed in the engine, `restarts` counts how often the
+    source or the engine was opened again. `fps_now` is the rate of the last NOW_SECONDS. `stages` has each of STAGES,
+    and `total`: from capture to sent, waiting in queues included. `inference` is from when the engine could begin a
+    frame (it was handed over, and the result before it was out) to its result.
     """
 
     frames: int
     faces: int
     dropped: int
+    lost: int
+    restarts: int
     seconds: float
     fps: float
+    fps_now: float
     stages: dict[str, StageTime]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready dictionaries, rounded to microseconds, with the evidence of the figures."""
+        counts = {name: getattr(self, name) for name in ("frames", "faces", "dropped", "lost", "restarts")}
+        rates = {"seconds": round(self.seconds, 3), "fps": round(self.fps, 2), "fps_now": round(self.fps_now, 2)}
         rounded = {stage: {k: round(v, 3) for k, v in asdict(time).items()} for stage, time in self.stages.items()}
-        figures = {"seconds": round(self.seconds, 3), "fps": round(self.fps, 2), "evidence": EVIDENCE}
-        return {"frames": self.frames, "faces": self.faces, "dropped": self.dropped, **figures, "stages": rounded}
+        return {**counts, **rates, "evidence": EVIDENCE, "stages": rounded}
 
 
 class Recorder:
@@ -52,8 +61,9 @@ class Recorder:
         self._sum = dict.fromkeys((*STAGES, "total"), 0.0)
         self._count = dict.fromkeys((*STAGES, "total"), 0)
         self._recent: dict[str, deque[float]] = {stage: deque(maxlen=_RECENT) for stage in self._sum}
-        self._frames = self._faces = 0
-        self._start = self._last = 0.0
+        self._frames = self._faces = self._dropped = self._lost = self._restarts = 0
+        self._sent: deque[float] = deque(maxlen=_RECENT)
+        self._start: float | None = None
 
     def time(self, stage: str, seconds: float) -> None:
         """Add the seconds that `stage` spent on one frame."""
@@ -63,25 +73,47 @@ class Recorder:
             self._recent[stage].append(seconds)
 
     def start(self, now: float) -> None:
-        """Note when the first frame was asked for."""
+        """Note when the first frame was asked for; a restart's first frame goes on with the same run."""
         with self._lock:
-            self._start = self._last = now
+            if self._start is None:
+                self._start = now
 
     def sent(self, now: float, faces: int) -> None:
         """Count one frame with `faces` faces as done."""
         with self._lock:
-            self._last = now
+            self._sent.append(now)
             self._frames += 1
             self._faces += faces
 
-    def metrics(self, dropped: int) -> Metrics:
-        """Return what was measured up to now."""
+    def dropped(self) -> None:
+        """Count one frame that a newer one replaced."""
         with self._lock:
-            seconds = self._last - self._start
+            self._dropped += 1
+
+    def lost(self) -> None:
+        """Count one frame that the engine lost."""
+        with self._lock:
+            self._lost += 1
+
+    def restarted(self) -> None:
+        """Count one opening of the source or the engine after a failure."""
+        with self._lock:
+            self._restarts += 1
+
+    def metrics(self, now: float) -> Metrics:
+        """Return what was measured up to `now`, in seconds of the clock that `start` and `sent` were given."""
+        with self._lock:
             stages = {}
             for stage, recent in self._recent.items():
                 if recent:
                     median, p95 = (float(v) * 1e3 for v in np.percentile(np.array(recent), (50, 95)))
                     stages[stage] = StageTime(self._sum[stage] / self._count[stage] * 1e3, median, p95)
+            seconds = self._sent[-1] - self._start if self._sent and self._start is not None else 0.0
             fps = self._frames / seconds if seconds > 0 else 0.0
-            return Metrics(self._frames, self._faces, dropped, seconds, fps, stages)
+            counts = (self._frames, self._faces, self._dropped, self._lost, self._restarts)
+            return Metrics(*counts, seconds, fps, self._rate(now), stages)
+
+    def _rate(self, now: float) -> float:
+        """Return the frames a second of the last NOW_SECONDS, or of the latest _RECENT frames where those are fewer."""
+        late = [moment for moment in self._sent if now - moment <= NOW_SECONDS]
+        return (len(late) - 1) / (late[-1] - late[0]) if len(late) > 1 and late[-1] > late[0] else 0.0

@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,8 @@ def moving_picture(
 
     `phase` 0..1 is the place on a closed path, so phase 1 looks like phase 0 and the sequence can loop.
     """
+    import cv2
+
     angle = 2 * math.pi * phase
     share = FARTHEST + (CLOSEST - FARTHEST) * (0.5 + 0.5 * math.cos(angle))
     shown_height = max(1, round(height * share))

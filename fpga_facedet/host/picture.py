@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -37,6 +36,8 @@ def read_picture(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     file is cut short, damaged or no picture. OpenCV alone is not enough to tell: many of its versions fill the missing
     part of a JPEG with grey and say nothing.
     """
+    import cv2
+
     path = Path(path)
     try:
         data = path.read_bytes()

@@ -1,27 +1,37 @@
-"""Capture, preprocess, inference, postprocess, send: five threads that work on five frames at once."""
+"""Capture, preprocess, inference, postprocess, send: five threads that work on different frames at once."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fpga_facedet.detections import Detections
-from fpga_facedet.engines.protocol import Engine
+from fpga_facedet.engines.protocol import Engine, EngineStopped, LostFrameError, StreamingEngine
+from fpga_facedet.engines.ring import as_streaming
 from fpga_facedet.host.decode import check_threshold, faces_in_frame
-from fpga_facedet.host.metrics import Metrics, Recorder
+from fpga_facedet.host.metrics import STAGES, Metrics, Recorder
 from fpga_facedet.host.queues import Aborted, BoundedQueue
-from fpga_facedet.host.sources import Frame, Source
+from fpga_facedet.host.sources import Frame, Source, Warn, log_warning
+from fpga_facedet.host.watchdog import Activity, StalledError
 from fpga_facedet.letterbox import Letterbox
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 QUEUE_SIZE = 4
-"""Frames between two stages where every frame counts; where only the latest does, there is one."""
+"""Frames between two stages where every frame counts. Where only the latest does there is one: the engine then has a
+frame that it works on and the next, ready to begin, and a third would only grow old."""
+LOST_IN_A_ROW = 5
+"""The engine may lose so many frames one after the other; with the next one it has failed."""
+DRAIN_SECONDS = 2.0
+"""How long a stopped pipeline lets the engine finish what it has, so that it can be used again; then it is aborted."""
+STOP_SECONDS = 8.0
+"""How long a stopped pipeline waits for its stages in all; then it leaves without those that hang, and names them."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +73,12 @@ class _Captured:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """A frame to infer; `pixels` is the detector's input, uint8 (1, H, W, 3)."""
+class _Submitted:
+    """A frame that the engine has; `submitted` is when it got it, in seconds of time.perf_counter."""
 
     captured: _Captured
     letterbox: Letterbox
-    pixels: npt.NDArray[np.uint8]
+    submitted: float
 
 
 @dataclass(frozen=True)
@@ -88,12 +98,30 @@ class _Finished:
     result: Result
 
 
+@contextlib.contextmanager
+def _streaming(engine: Engine) -> Iterator[StreamingEngine]:
+    """Lend `engine` as one that works on a frame while the next is filled in; it stays open and the caller's."""
+    streaming = as_streaming(engine)
+    try:
+        yield streaming
+    finally:
+        if streaming is not engine:
+            # Ends the thread of the wrapping alone.
+            streaming.abort()
+
+
 class Pipeline:
-    """Runs a source through an engine into sinks.
+    """Runs a source through an engine into sinks, once.
 
     `latest` drops the oldest waiting frame where the engine is slower than the source (the default for live sources);
     otherwise every frame is done, and the source waits. `pace` is the highest rate, frames a second, at which frames
-    are taken; `limit` ends the run after so many frames. Thresholds default to the manifest's.
+    are taken; `limit` ends the run after so many frames. Thresholds default to the manifest's. `first_seq` is added to
+    the numbers of the frames, and `recorder` goes on with an earlier run's figures, where this is the same stream
+    after a restart. `on_warning` takes a sentence for the first frame that the engine lost.
+
+    After a failure `failed_stage` names where it was. `hung` names the stages whose threads did not end in
+    STOP_SECONDS: they are left behind, and what they use must not be used again. `engine_spent` says that the engine
+    failed or did not finish in time and was aborted, so that it can only be closed.
     """
 
     def __init__(
@@ -107,21 +135,34 @@ class Pipeline:
         latest: bool | None = None,
         pace: float | None = None,
         limit: int | None = None,
+        first_seq: int = 0,
+        recorder: Recorder | None = None,
+        on_warning: Warn = log_warning,
     ) -> None:
         head = engine.manifest.head
         self._score = check_threshold(head.score_threshold if score_threshold is None else score_threshold)
         self._iou = check_threshold(head.nms_iou if nms_iou is None else nms_iou)
-        self._source, self._engine, self._sinks = source, engine, sinks
-        self._pace, self._limit = pace, limit
-        self._recorder = Recorder()
-        self._stopping = threading.Event()
+        self._source, self._sinks, self._given = source, sinks, engine
+        self._pace, self._limit, self._warn = pace, limit, on_warning
+        self._recorder = recorder or Recorder()
+        self.activity = Activity()
+        self.captured = 0
+        self.next_seq = self._first_seq = first_seq
+        self.failed_stage: str | None = None
+        self.hung: tuple[str, ...] = ()
+        self.engine_spent = False
         self._failure: BaseException | None = None
-        self._failing = threading.Lock()
+        self._stopping = threading.Event()
+        self._left = threading.Condition()
+        self._running: set[str] = set()
+        self._lost_in_a_row = 0
+        self._losses_told = False
+        self._result_before = 0.0
         latest = source.live if latest is None else latest
         size = 1 if latest else QUEUE_SIZE
         # Only the first drops: what is past it has cost work already.
         self._captured: BoundedQueue[_Captured] = BoundedQueue(size, latest)
-        self._prepared: BoundedQueue[_Prepared] = BoundedQueue(size)
+        self._submitted: BoundedQueue[_Submitted] = BoundedQueue(size)
         self._inferred: BoundedQueue[_Inferred] = BoundedQueue(size)
         self._finished: BoundedQueue[_Finished] = BoundedQueue(size)
 
@@ -132,105 +173,218 @@ class Pipeline:
 
     def metrics(self) -> Metrics:
         """Return what was measured up to now; any thread may ask."""
-        return self._recorder.metrics(self._captured.dropped)
+        return self._recorder.metrics(time.perf_counter())
 
     def stop(self) -> None:
         """End the run soon: each stage finishes the frame it has, those waiting are left. Any thread may call it."""
         self._stopping.set()
         self._captured.abort()
-        self._prepared.abort()
+        # What the engine has is still collected, by the inference stage, which throws it away.
         self._inferred.abort()
         self._finished.abort()
+        with self._left:
+            self._left.notify_all()
+
+    def fail(self, error: BaseException, stage: str) -> None:
+        """Stop because of `error` in `stage`; the first failure is the one that `run` raises."""
+        with self._left:
+            if self._failure is None:
+                self._failure, self.failed_stage = error, stage
+        self.stop()
 
     def run(self) -> Metrics:
         """Work until the source ends, `limit` is reached or `stop` is called; then close the sinks.
 
-        Raises what any stage raised first, after all stages have left.
+        Raises what any stage raised first, after all stages have left, and StalledError where one did not.
         """
-        self._recorder.start(time.perf_counter())
-        stages: dict[str, Callable[[], None]] = {
-            "capture": self._capture,
-            "preprocess": lambda: self._each("preprocess", self._preprocess, self._captured, self._prepared),
-            "inference": lambda: self._each("inference", self._infer, self._prepared, self._inferred),
-            "postprocess": lambda: self._each("postprocess", self._postprocess, self._inferred, self._finished),
-            "send": lambda: self._each("send", self._send, self._finished, None),
-        }
-        threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=f"facedet-{name}", daemon=True)
-            for name, stage in stages.items()
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self._close_sinks()
+        try:
+            self.work()
+        finally:
+            self.close_sinks()
         if self._failure is not None:
             raise self._failure
         return self.metrics()
 
-    def _guard(self, stage: Callable[[], None]) -> None:
+    def work(self) -> None:
+        """Work as `run` does, but leave the sinks open, for another pipeline that goes on with the same stream."""
+        self._recorder.start(time.perf_counter())
+        stages: dict[str, Callable[[], None]] = {
+            "capture": self._capture,
+            "preprocess": self._preprocess,
+            "inference": self._infer,
+            "postprocess": lambda: self._each("postprocess", self._postprocess, self._inferred, self._finished),
+            "send": lambda: self._each("send", self._send, self._finished, None),
+        }
+        self._running.update(stages)
+        with _streaming(self._given) as self._engine:
+            for name, stage in stages.items():
+                threading.Thread(target=self._guard, args=(name, stage), name=f"facedet-{name}", daemon=True).start()
+            self._wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def close_sinks(self) -> None:
+        """Close every sink, also after one of them fails; none where one of them hangs in the sending stage."""
+        for sink in self._sinks if "send" not in self.hung else ():
+            try:
+                sink.close(not self.stopped)
+            except BaseException as error:
+                self.fail(error, "send")
+
+    def _wait(self) -> None:
+        """Wait for all stages to leave: for ever while the run goes on, not for long once it is stopped."""
+        with self._left:
+            self._left.wait_for(lambda: not self._running or self._stopping.is_set())
+            if not self._left.wait_for(lambda: not self._running, DRAIN_SECONDS):
+                if self._running & {"preprocess", "inference"}:
+                    self._give_up_engine()
+                self._left.wait_for(lambda: not self._running, STOP_SECONDS - DRAIN_SECONDS)
+            self.hung = tuple(stage for stage in STAGES if stage in self._running)
+        if self.hung:
+            self.fail(StalledError(self.hung[0], STOP_SECONDS, "was told to stop and has not"), self.hung[0])
+
+    def _give_up_engine(self) -> None:
+        """Wake the stages that wait for the engine; it can only be closed then."""
+        self._engine.abort()
+        self._submitted.abort()
+        # What as_streaming put around an engine is thrown away anyhow.
+        self.engine_spent = self._engine is self._given
+
+    def _guard(self, name: str, stage: Callable[[], None]) -> None:
         """Be one stage's thread: a failure in it stops all."""
         try:
             stage()
         except Aborted:
             pass
+        except EngineStopped:
+            self.stop()
         except BaseException as error:
-            self._fail(error)
+            self.fail(error, name)
+        finally:
+            with self._left:
+                self._running.discard(name)
+                late = name in self.hung
+                self._left.notify_all()
+            if late and name == "capture":
+                # Nobody else could close a device that was being read.
+                self._source.close()
+
+    @contextlib.contextmanager
+    def _at_work(self, stage: str) -> Iterator[None]:
+        """Time what `stage` does with one frame."""
+        began = time.perf_counter()
+        with self.activity.at_work(stage):
+            yield
+        self._recorder.time(stage, time.perf_counter() - began)
 
     def _each(self, name: str, work: Callable[[T], U], before: BoundedQueue[T], after: BoundedQueue[U] | None) -> None:
         """Do `work` on all that comes from `before`, pass the results and at last the end on to `after`."""
         for job in before:
-            began = time.perf_counter()
-            done = work(job)
-            self._recorder.time(name, time.perf_counter() - began)
+            with self._at_work(name):
+                done = work(job)
             if after is not None:
                 after.put(done)
         if after is not None:
             after.close()
 
-    def _fail(self, error: BaseException) -> None:
-        with self._failing:
-            if self._failure is None:
-                self._failure = error
-        self.stop()
-
-    def _close_sinks(self) -> None:
-        """Close every sink, also after one of them fails."""
-        for sink in self._sinks:
-            try:
-                sink.close(not self.stopped)
-            except BaseException as error:
-                self._fail(error)
-
     def _capture(self) -> None:
         frames = iter(self._source)
-        count = 0
         due = time.perf_counter()
-        while self._limit is None or count < self._limit:
+        while self._limit is None or self.captured < self._limit:
             if self._pace:
                 # A frame that comes late does not make the next ones hurry.
                 due = max(due, time.perf_counter() - 1 / self._pace)
                 if self._stopping.wait(max(0.0, due - time.perf_counter())):
                     return
                 due += 1 / self._pace
-            began = time.perf_counter()
-            frame = next(frames, None)
+            frame = self._next(frames)
             if frame is None:
                 break
-            ended = time.perf_counter()
-            self._recorder.time("capture", ended - began)
-            self._captured.put(_Captured(frame, ended))
-            count += 1
+            if self._captured.put(_Captured(frame, time.perf_counter())):
+                self._recorder.dropped()
         self._captured.close()
 
-    def _preprocess(self, captured: _Captured) -> _Prepared:
-        wanted = self._engine.manifest.input
-        image = captured.frame.image
-        letterbox = Letterbox.fit(image.shape[1], image.shape[0], wanted.width, wanted.height)
-        return _Prepared(captured, letterbox, letterbox.apply(image, wanted.fill)[None])
+    def _next(self, frames: Iterator[Frame]) -> Frame | None:
+        """Return the source's next frame under its number in the stream, None at the end."""
+        began = time.perf_counter()
+        with self.activity.at_work("capture"):
+            frame = next(frames, None)
+        if frame is None:
+            return None
+        self._recorder.time("capture", time.perf_counter() - began)
+        if self._first_seq:
+            frame = replace(frame, seq=frame.seq + self._first_seq)
+        self.captured, self.next_seq = self.captured + 1, frame.seq + 1
+        return frame
 
-    def _infer(self, prepared: _Prepared) -> _Inferred:
-        return _Inferred(prepared.captured, prepared.letterbox, self._engine.infer(prepared.pixels)[0])
+    def _preprocess(self) -> None:
+        """Letterbox frames into the engine's own memory.
+
+        The slot comes first: a frame that waited for one would grow old while newer ones could take its place.
+        """
+        frames = iter(self._captured)
+        try:
+            while True:
+                self._submitted.wait_for_room()
+                slot = self._engine.acquire()
+                try:
+                    captured = next(frames, None)
+                    if captured is None:
+                        self._engine.release(slot)
+                        return
+                    with self._at_work("preprocess"):
+                        letterbox = self._fill(slot.pixels, captured.frame.image)
+                except BaseException:
+                    self._engine.release(slot)
+                    raise
+                submitted = time.perf_counter()
+                self._engine.submit(slot)
+                self._submitted.put(_Submitted(captured, letterbox, submitted))
+        finally:
+            self._submitted.close()
+
+    def _fill(self, pixels: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> Letterbox:
+        wanted = self._engine.manifest.input
+        letterbox = Letterbox.fit(image.shape[1], image.shape[0], wanted.width, wanted.height)
+        letterbox.apply_rgbx(image, pixels, wanted.fill)
+        return letterbox
+
+    def _infer(self) -> None:
+        """Collect all that was submitted, in order; after a stop too, so that the engine is empty again."""
+        try:
+            for submitted in self._submitted:
+                output = self._collect(submitted)
+                if output is not None and not self._stopping.is_set():
+                    with contextlib.suppress(Aborted):
+                        self._inferred.put(_Inferred(submitted.captured, submitted.letterbox, output))
+        except BaseException:
+            self._give_up_engine()
+            raise
+        self._inferred.close()
+
+    def _collect(self, submitted: _Submitted) -> npt.NDArray[np.int8] | None:
+        """Return the output of the oldest frame in the engine, None where it was lost."""
+        try:
+            with self.activity.at_work("inference"):
+                output = self._engine.collect()
+        except LostFrameError as error:
+            self._lose(submitted, error)
+            return None
+        self._lost_in_a_row = 0
+        now = time.perf_counter()
+        self._recorder.time("inference", now - max(submitted.submitted, self._result_before))
+        self._result_before = now
+        return output
+
+    def _lose(self, submitted: _Submitted, error: Exception) -> None:
+        """Count a frame that the engine lost; too many in a row are a failure."""
+        self._recorder.lost()
+        self._lost_in_a_row += 1
+        if self._lost_in_a_row > LOST_IN_A_ROW:
+            raise error
+        if not self._losses_told:
+            self._losses_told = True
+            self._warn(f"Frame {submitted.captured.frame.seq} was lost: {error} Further losses are only counted.")
 
     def _postprocess(self, inferred: _Inferred) -> _Finished:
         faces = faces_in_frame(inferred.output, self._engine.manifest, inferred.letterbox, self._score, self._iou)

@@ -20,23 +20,31 @@ class BoundedQueue(Generic[T]):
     """
 
     def __init__(self, size: int, latest: bool = False) -> None:
-        self.dropped = 0
         self._size, self._latest = size, latest
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
         self._closed = self._aborted = False
 
-    def put(self, item: T) -> None:
-        """Add `item` at the end; raises Aborted."""
+    def put(self, item: T) -> bool:
+        """Add `item` at the end; return whether the oldest one was dropped for it. Raises Aborted."""
         with self._changed:
-            if self._latest and len(self._items) == self._size and not self._aborted:
+            drop = self._latest and len(self._items) == self._size
+            if drop:
                 self._items.popleft()
-                self.dropped += 1
-            self._changed.wait_for(lambda: len(self._items) < self._size or self._aborted)
-            if self._aborted:
-                raise Aborted
+            self._wait_for_room()
             self._items.append(item)
             self._changed.notify_all()
+        return drop
+
+    def wait_for_room(self) -> None:
+        """Wait until one more item fits, which stays so for the queue's only writer; raises Aborted."""
+        with self._changed:
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        self._changed.wait_for(lambda: len(self._items) < self._size or self._aborted)
+        if self._aborted:
+            raise Aborted
 
     def __iter__(self) -> Iterator[T]:
         """Yield items, waiting for them, until the queue is closed and empty; raises Aborted."""

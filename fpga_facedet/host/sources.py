@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
-# FFmpeg inside OpenCV reads this when it first opens something; its lines on stderr are ours to say, in one sentence.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-import cv2
-
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.picture import PICTURE_SUFFIXES, DamagedPictureError, looks_like_picture, read_picture
+
+if TYPE_CHECKING:
+    import cv2
+
+# FFmpeg inside OpenCV reads this when it first opens something; its lines on stderr are ours to say, in one sentence.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 PHOTOGRAPHS = {
     "astronaut": ("skimage", "scikit-image", "data/astronaut.png"),
@@ -179,6 +181,8 @@ class VideoSource:
     still = False
 
     def __init__(self, target: str | int, name: str, loop: bool, warn: Warn) -> None:
+        import cv2
+
         self.name = name
         self.skipped = 0
         self._target, self._loop, self._warn = target, loop, warn
@@ -225,7 +229,9 @@ class VideoSource:
         """Release the file or device."""
         self._capture.release()
 
-    def _open(self) -> cv2.VideoCapture:
+    def _open(self) -> "cv2.VideoCapture":
+        import cv2
+
         try:
             if isinstance(self._target, str) and "://" in self._target:
                 timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
@@ -240,6 +246,8 @@ class VideoSource:
         return capture
 
     def _read(self) -> npt.NDArray[np.uint8] | None:
+        import cv2
+
         try:
             done, image = self._capture.read()
         except cv2.error:
@@ -302,6 +310,8 @@ def _without_password(url: str) -> str:
 
 def _silence_opencv() -> None:
     """Keep OpenCV's own lines off stderr; what matters of them we say ourselves."""
+    import cv2
+
     if hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
     else:

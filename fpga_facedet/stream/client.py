@@ -39,20 +39,27 @@ class Reconnect:
             delay = min(delay * self.factor, self.longest)
 
 
-def watch(host: str, port: int, reconnect: Reconnect | None = Reconnect()) -> Generator[Message, None, None]:
+def watch(
+    host: str, port: int, reconnect: Reconnect | None = Reconnect(), *, metrics: bool = False
+) -> Generator[Message, None, None]:
     """Yield the messages of a server, checked, until its `end`: a hello for each connection, frames, the end.
+
+    With `metrics` also what the server says of its speed, about once a second.
 
     A connection that breaks off before the end is made again as `reconnect` says; None takes that as an error. Each
     frame comes once, also where the server sends them from the first again. Types of message that this version does
-    not know are left out. Raises UserError in one sentence where nobody answers the
-    first time, the server stays away, or what answers does not speak this protocol.
+    not know are left out. Raises UserError in one sentence where nobody answers the first time, the server stays away,
+    or what answers does not speak this protocol.
     """
     server = f"{host}:{port}"
     connection = _connect(host, port)
     stream, latest = None, -1
+    wanted = ("hello", "frame", "end", "metrics") if metrics else ("hello", "frame", "end")
     while True:
         try:
             for message in _messages(connection, server):
+                if message["type"] not in wanted:
+                    continue
                 if message["type"] == "hello" and (stream is None or message.get("stream") != stream):
                     stream, latest = message.get("stream"), -1
                 if message["type"] == "frame":
@@ -126,5 +133,4 @@ def _messages(connection: socket.socket, server: str) -> Iterator[Message]:
             if not greeted:
                 check_hello(message, server)
                 greeted = True
-            if message["type"] in ("hello", "frame", "end"):
-                yield message
+            yield message

@@ -1,6 +1,7 @@
 """The lines of the stream, facedet/1: made and read here alone. docs/stream.md describes them for the outside."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ PROTOCOL = "facedet/1"
 DEFAULT_PORT = 5566
 MAX_LINE = 1 << 20
 """Longest line in bytes that a client takes; a frame with the 507 boxes of a 13 x 13 grid stays below 32 KiB."""
+
+STAGE_TIMES = ("mean_ms", "median_ms", "p95_ms")
+"""What metrics say of each stage, in milliseconds."""
 
 Message = Mapping[str, Any]
 """One line of the stream as a dictionary; always with `type`."""
@@ -65,6 +69,12 @@ def frame_line(seq: int, captured_at: float, source: str, width: int, height: in
     return _line(frame)
 
 
+def metrics_line(at: float, engine: str, source: str, watchers: int, figures: Mapping[str, Any]) -> bytes:
+    """Return the line that says how the server fares: `at` in seconds since the Unix epoch, figures of the host."""
+    about = {"at": round(at, 3), "engine": engine, "source": source, "watchers": watchers}
+    return _line({"type": "metrics", **about, **figures})
+
+
 def end_line(frames: int, reason: str) -> bytes:
     """Return the last line: how many frames were sent; `reason` is `finished` (source over), `stopped` or `failed`."""
     return _line({"type": "end", "frames": frames, "reason": reason})
@@ -86,6 +96,8 @@ def parse_line(line: bytes, server: str) -> Message:
         raise UserError(f"{server} does not speak {PROTOCOL}: it sent {shown!r}; check the address and the port.")
     if message["type"] == "frame" and not _is_frame(message):
         raise UserError(f"{server} sent a frame without what {PROTOCOL} asks for; run the same version on both ends.")
+    if message["type"] == "metrics" and not _is_metrics(message):
+        raise UserError(f"{server} sent metrics without what {PROTOCOL} asks for; run the same version on both ends.")
     return message
 
 
@@ -108,6 +120,24 @@ def _is_frame(message: Message) -> bool:
         and isinstance(faces, list)
         and all(_is_face(face) for face in faces)
     )
+
+
+def _is_metrics(message: Message) -> bool:
+    """Return whether metrics have their numbers, and times for each stage that they name."""
+    stages = message.get("stages")
+    return (
+        all(isinstance(message.get(key), int) for key in ("frames", "dropped", "lost", "restarts"))
+        and all(_is_number(message.get(key)) for key in ("at", "seconds", "fps", "fps_now"))
+        and isinstance(stages, dict)
+        and all(
+            isinstance(times, dict) and all(_is_number(times.get(key)) for key in STAGE_TIMES)
+            for times in stages.values()
+        )
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _is_face(face: Any) -> bool:

@@ -28,10 +28,14 @@ _LISTEN_BACKLOG = 128
 
 
 class _Log:
-    """The latest lines, once for all watchers, each under its number: `first` is the oldest kept, `end` the next."""
+    """The latest lines, once for all watchers, each under its number: `first` is the oldest kept, `end` the next.
+
+    `notice` is beside them: only the newest one counts, and `notices` is how many there have been.
+    """
 
     def __init__(self, most_lines: int, most_bytes: int) -> None:
-        self.first = self.end = 0
+        self.first = self.end = self.notices = 0
+        self.notice = b""
         self._most_lines, self._most_bytes = most_lines, most_bytes
         self._lines: dict[int, bytes] = {}
         self._bytes = 0
@@ -65,8 +69,8 @@ class _Watcher:
     """One connection, and where it is in the server's log.
 
     `next` is the number of the line behind `current`, the rest of the line being sent; `moved` is when it last took
-    any. `listening` says that its side may still send; one that has closed that half (`nc` without a terminal) still
-    reads.
+    any; `noticed` is the number of the log's notice that it has got. `listening` says that its side may still send;
+    one that has closed that half (`nc` without a terminal) still reads.
     """
 
     socket: socket.socket
@@ -74,11 +78,12 @@ class _Watcher:
     next: int
     current: memoryview
     moved: float
+    noticed: int = 0
     listening: bool = True
 
     @property
     def waiting(self) -> bool:
-        return bool(self.current) or self.next < self.log.end
+        return bool(self.current) or self.next < self.log.end or self.noticed < self.log.notices
 
     def send(self) -> None:
         """Send what the socket takes without waiting, a turn at most; raises OSError where the connection is gone."""
@@ -86,10 +91,17 @@ class _Watcher:
         with contextlib.suppress(BlockingIOError):
             while self.waiting and self.next < last:
                 if not self.current:
-                    self.current = memoryview(self.log[self.next])
-                    self.next += 1
+                    self._take()
                 self.current = self.current[self.socket.send(self.current) :]
                 self.moved = time.monotonic()
+
+    def _take(self) -> None:
+        """Begin with what comes next: the newest notice, so that it does not wait behind lines, then the next line."""
+        if self.noticed < self.log.notices:
+            self.current, self.noticed = memoryview(self.log.notice), self.log.notices
+        else:
+            self.current = memoryview(self.log[self.next])
+            self.next += 1
 
 
 class StreamServer:
@@ -184,6 +196,19 @@ class StreamServer:
             self._frames += 1
         self._ring()
 
+    def announce(self, line: bytes) -> None:
+        """Give `line`, newline included, to every watcher before the lines that wait for it, and to later ones.
+
+        For what only counts while it is new: an announcement that a slow watcher has not begun is replaced by the next
+        one, it is no frame, and nobody is waited for. After `close` it is left out.
+        """
+        with self._changed:
+            if self._closing:
+                return
+            self._mark_waiting()
+            self._log.notice, self._log.notices = line, self._log.notices + 1
+        self._ring()
+
     def give_up(self) -> None:
         """Make every wait in this server end now, and `publish` wait no more; any thread may call it."""
         with self._changed:
@@ -206,11 +231,15 @@ class StreamServer:
         self._bell.close()
 
     def _append(self, line: bytes) -> None:
+        self._mark_waiting()
+        self._log.append(line)
+
+    def _mark_waiting(self) -> None:
+        """Start the clock of every watcher for whom nothing waited until now."""
         now = time.monotonic()
         for watcher in self._watchers:
             if not watcher.waiting:
                 watcher.moved = now
-        self._log.append(line)
 
     def _behind(self) -> list[_Watcher]:
         """Return the watchers that still need a line which the next one pushes out."""

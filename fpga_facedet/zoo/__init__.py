@@ -4,6 +4,8 @@ from pathlib import Path
 
 from fpga_facedet.errors import UserError
 
+DEFAULT_MODEL = "lpyolo-4w4a"
+"""What every command and notebook uses that is told of no other."""
 _ROOT = Path(__file__).parent
 
 

@@ -15,9 +15,9 @@ import pynq
 
 from fpga_facedet import shell
 from fpga_facedet.engines import hardware
-from fpga_facedet.engines.board import BoardEngine, BoardGoneError, LostFrameError, open_board_engine
+from fpga_facedet.engines.board import BoardEngine, BoardGoneError, open_board_engine
 from fpga_facedet.engines.board_worker import RECOVERIES, BoardWorker
-from fpga_facedet.engines.protocol import EngineStopped
+from fpga_facedet.engines.protocol import EngineStopped, LostFrameError
 from fpga_facedet.errors import UserError
 from fpga_facedet.software_board import Fault
 

@@ -1,5 +1,7 @@
 """A real engine that needs no network: the brightness of each cell, in integers."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -8,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from fpga_facedet.engines.protocol import check_frames
+from fpga_facedet.host.sources import Frame
 from fpga_facedet.manifest import HeadInfo, InputInfo, Manifest, ModelInfo
 
 MANIFEST = Manifest(
@@ -83,3 +86,22 @@ def video(tmp_path: Path) -> Path:
     writer.release()
     assert path.stat().st_size > 1000
     return path
+
+
+class Camera:
+    """A camera of drawn pictures that goes on for ever, or for `count` frames, `rate` a second."""
+
+    name, live, still, total, skipped = "drawn", True, False, None, 0
+
+    def __init__(self, rate: float = 400, count: int | None = None) -> None:
+        self.rate, self.count, self.closed = rate, count, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        seq = 0
+        while self.count is None or seq < self.count:
+            time.sleep(1 / self.rate)
+            yield Frame(seq, time.time(), picture(seq), self.name)
+            seq += 1
+
+    def close(self) -> None:
+        self.closed += 1

@@ -13,7 +13,8 @@ from tests.stream.conftest import Watcher, seqs
 
 @pytest.fixture(scope="module")
 def golden():
-    pytest.importorskip("onnxruntime", reason="the golden engine runs on a PC with onnxruntime")
+    for module in ("onnx", "onnxruntime"):
+        pytest.importorskip(module, reason=f"the golden engine runs on a PC with {module}")
     from fpga_facedet.engines.golden import GoldenEngine
 
     engine = GoldenEngine(zoo.model_path("lpyolo-4w4a"))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from fpga_facedet.stream.protocol import end_line, parse_line
+from fpga_facedet.stream.protocol import STAGE_TIMES, end_line, metrics_line, parse_line
 from tests.conftest import REPOSITORY
 from tests.stream.conftest import HELLO, Watcher, line
 
@@ -21,6 +21,21 @@ def test_the_examples_have_the_fields_that_are_sent(kind):
     shown = [message for message in map(json.loads, EXAMPLES) if message["type"] == kind]
     assert shown and all(list(message) == list(sent) for message in shown)
     assert all(parse_line(json.dumps(message).encode(), "docs") for message in shown)
+
+
+def test_the_metrics_of_the_example_have_the_fields_that_the_host_sends():
+    from fpga_facedet.host.metrics import STAGES, Recorder
+
+    recorder = Recorder()
+    recorder.start(1.0)
+    recorder.time("capture", 0.001)
+    sent = json.loads(metrics_line(1.0, "golden", "street.mp4", 1, recorder.metrics(2.0).to_dict()))
+    (shown,) = [message for message in map(json.loads, EXAMPLES) if message["type"] == "metrics"]
+    assert list(shown) == list(sent)
+    assert list(shown["stages"]["capture"]) == list(sent["stages"]["capture"]) == list(STAGE_TIMES)
+    assert parse_line(json.dumps(shown).encode(), "docs")
+    for field in (*sent, *STAGES, *STAGE_TIMES):
+        assert f"`{field}`" in TEXT
 
 
 def test_the_ten_line_client_runs(start):

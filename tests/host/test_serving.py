@@ -1,0 +1,176 @@
+"""`serve` as a service: what it says of itself, what systemd hears, and its end at SIGTERM, in a real process."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from fpga_facedet.errors import UserError
+from fpga_facedet.host import serving
+from fpga_facedet.host.stopping import close_in_time, closing_in_time
+from fpga_facedet.host.watchdog import RestartPolicy, StalledError
+from tests.conftest import REPOSITORY
+from tests.host.conftest import BrightnessEngine, Camera
+from tests.host.test_commands import Serving
+from tests.host.test_notify import listen
+from tests.stream.conftest import Watcher, seqs
+
+
+def test_the_stream_says_how_the_server_fares(video, engine):
+    serving = Serving(video, engine, fps=0.0)
+    messages = Watcher(serving.port).read().done()
+    summary = serving.done()
+    metrics = [message for message in messages if message["type"] == "metrics"][-1]
+    assert messages[-1]["type"] == "end" and seqs(messages) == list(range(30))
+    assert (metrics["frames"], metrics["dropped"], metrics["lost"], metrics["restarts"]) == (30, 0, 0, 0)
+    assert (metrics["engine"], metrics["source"], metrics["watchers"]) == ("brightness", "moving.avi", 1)
+    assert metrics["evidence"] == "measured on this machine" and metrics["faces"] == summary.metrics.faces
+    assert metrics["stages"] == summary.metrics.to_dict()["stages"]
+
+
+def test_figures_come_about_once_a_second_also_before_the_first_frame(video, engine):
+    serving = Serving(video, engine, fps=20.0, wait_clients=2)
+    early = Watcher(serving.port).read()
+    deadline = time.monotonic() + 10
+    while not [m for m in early.messages if m["type"] == "metrics"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [message["type"] for message in early.messages[:2]] == ["hello", "metrics"]
+    assert early.messages[1]["frames"] == 0 and early.messages[1]["stages"] == {}
+    Watcher(serving.port).read()
+    figures = [message["frames"] for message in early.done() if message["type"] == "metrics"]
+    serving.done()
+    assert figures[-1] == 30 and sorted(figures) == figures and len(figures) >= 3
+
+
+def test_a_camera_that_comes_back_goes_on_in_the_same_stream(monkeypatch, engine):
+    class Unplugged(Camera):
+        def __iter__(self):
+            for frame in super().__iter__():
+                if frame.seq == 10:
+                    raise UserError("drawn stopped delivering after 10 frames; check the device or the network.")
+                yield frame
+
+    cameras = [Unplugged(200), Camera(200)]
+    monkeypatch.setattr(serving, "open_source", lambda text, **options: cameras.pop(0))
+    policy = RestartPolicy(most=2, first=0.05, longest=0.05)
+    run = Serving("0", engine, wait_clients=1, limit=30, latest=False, restarts=policy)
+    messages = Watcher(run.port).read().done()
+    assert run.done().metrics.restarts == 1
+    got = seqs(messages)
+    assert [message["type"] for message in messages].count("hello") == 1 and messages[-1]["reason"] == "finished"
+    assert got == sorted(set(got)) and got[-1] == 29 and len(got) > 15
+
+
+@pytest.mark.parametrize("options", [{"stall_seconds": 0.0}, {"stall_seconds": float("nan")}, {"min_score": 1.5}])
+def test_options_that_make_no_sense_are_refused_before_anything_is_opened(monkeypatch, engine, options):
+    monkeypatch.setattr(serving, "open_source", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(UserError, match="give a"):
+        serving.serve("0", engine, **options)
+
+
+PROGRAM = """
+    import sys, threading
+    from fpga_facedet.errors import FacedetError
+    from fpga_facedet.host import commands, pipeline, stopping
+    from tests.host.conftest import BrightnessEngine
+    pipeline.DRAIN_SECONDS, pipeline.STOP_SECONDS, stopping.CLOSE_SECONDS = 0.3, 1.0, 0.5
+
+    class Engine(BrightnessEngine):
+        def infer(self, frames):
+            if {hangs} and self.inferred == 20:
+                threading.Event().wait()
+            return super().infer(frames)
+
+        def close(self):
+            print("engine closed", flush=True)
+            if {hangs}:
+                threading.Event().wait()
+
+    try:
+        with commands.closing_in_time(Engine()) as engine:
+            summary = commands.serve(
+                {source!r}, engine, port=0, loop=True, fps=100.0, wait_clients=1,
+                on_listening=lambda where: print(where.port, flush=True),
+            )
+        print("stopped", summary.stopped, flush=True)
+    except FacedetError as error:
+        print(error, flush=True)
+        sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_sigterm_ends_the_process_in_time_and_systemd_hears_all_of_it(video, tmp_path, hangs):
+    code = textwrap.dedent(PROGRAM).format(hangs=hangs, source=str(video))
+    path = str(tmp_path / "notify")
+    environment = {**os.environ, "NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000", "PYTHONPATH": str(REPOSITORY)}
+    with listen(path) as manager:
+        manager.setblocking(False)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+        said = []
+
+        def hear():
+            while True:
+                try:
+                    said.append(manager.recv(1000))
+                except BlockingIOError:
+                    return
+
+        watcher = Watcher(int(process.stdout.readline()))
+
+        def at_15(message):
+            hear()
+            if message.get("seq") == 15:
+                time.sleep(0.3)
+                process.send_signal(signal.SIGTERM)
+
+        messages = watcher.read(at_15).done()
+        output, _ = process.communicate(timeout=30)
+        hear()
+    assert said[0] == b"READY=1" and b"WATCHDOG=1" in said and b"STOPPING=1" in said
+    assert messages[-1]["type"] == "end" and messages[-1]["reason"] == "stopped"
+    assert any(text.startswith(b"STATUS=") and b" frames a second; " in text for text in said)
+    if hangs:
+        assert process.returncode == 3 and output.startswith(
+            "engine closed\nThe stage 'inference' was told to close and"
+        )
+    else:
+        assert process.returncode == 0
+        assert output.split("\n")[:2] == ["engine closed", "stopped True"]
+
+
+def test_an_engine_is_closed_whatever_happens_and_its_errors_are_told(monkeypatch):
+    class Closing(BrightnessEngine):
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+            raise RuntimeError("cannot close")
+
+    engine = Closing()
+    with pytest.raises(RuntimeError, match="cannot close"), closing_in_time(engine):
+        pass
+    with pytest.raises(KeyError), closing_in_time(engine):
+        raise KeyError
+    assert engine.closed == 2
+
+
+def test_an_engine_that_does_not_close_is_left_behind(monkeypatch):
+    import threading
+
+    from fpga_facedet.host import stopping
+
+    monkeypatch.setattr(stopping, "CLOSE_SECONDS", 0.1)
+    free = threading.Event()
+
+    class Deaf(BrightnessEngine):
+        def close(self):
+            free.wait(20)
+
+    with pytest.raises(StalledError, match="was told to close and has not for 0 s"):
+        close_in_time(Deaf())
+    free.set()
