@@ -22,6 +22,7 @@ from fpga_facedet.zoo import DEFAULT_MODEL
 
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
+OVERLAY_FOLDER = Path("bitstreams")
 INTERRUPTED = 130
 TERMINATED = 143
 """Exit codes of what was stopped before its end, by Ctrl-C or SIGTERM, as a shell reports them."""
@@ -368,18 +369,26 @@ def build(
 
 def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
     """Print what a build obtained; one that stopped early (--to-step) has no figures yet."""
-    figures = {f.name: {"value": f.value, "unit": f.unit, "evidence": f.evidence} for f in manifest.figures}
+    figures = _figures(manifest)
     if json_output:
         _print_json({"out": str(folder), "model": manifest.model.name, "board": manifest.board, "figures": figures})
         return
     if not figures:
         print(f"{manifest.model.name}: the steps so far are in {folder / 'steps'}; go on with --from-step.")
         return
-    table = Table("figure", "value", "unit", "evidence")
-    for name, figure in figures.items():
-        table.add_row(name, f"{figure['value']:,.10g}", figure["unit"], figure["evidence"])
-    Console().print(table)
+    _print_figures(manifest)
     print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
+
+
+def _figures(manifest: Any) -> dict[str, dict[str, Any]]:
+    return {f.name: {"value": f.value, "unit": f.unit, "evidence": f.evidence} for f in manifest.figures}
+
+
+def _print_figures(manifest: Any) -> None:
+    table = Table("figure", "value", "unit", "evidence")
+    for figure in manifest.figures:
+        table.add_row(figure.name, f"{figure.value:,.10g}", figure.unit, figure.evidence)
+    Console().print(table)
 
 
 @app.command()
@@ -403,6 +412,58 @@ def verify(
         print(result.describe())
     if result.mismatched_bytes:
         raise typer.Exit(1)
+
+
+overlay_app = typer.Typer(
+    help="From an accelerator to what a board loads: bitstream, description, manifest.", no_args_is_help=True
+)
+app.add_typer(overlay_app, name="overlay")
+
+
+@overlay_app.command("build")
+def overlay_build(
+    accelerator: Annotated[Path, typer.Argument(help="A folder that `facedet build` wrote.", show_default=False)],
+    board: BoardOption = DEFAULT_BOARD,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help=f"Where the overlay goes (default: {OVERLAY_FOLDER}/BOARD/MODEL)."),
+    ] = None,
+    vivado: Annotated[
+        Path | None, typer.Option("--vivado", help="Vivado's program (default: `vivado` on the PATH).")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Write the Vivado project of an accelerator, run Vivado where there is one, package what a board loads."""
+    from fpga_facedet.boards import get_board
+    from fpga_facedet.manifest import Manifest
+    from fpga_facedet.synthesis.package import build_overlay
+
+    chosen = get_board(board)
+    folder = out or OVERLAY_FOLDER / chosen.name / Manifest.load(accelerator).model.name
+    with Reporter() as report:
+        overlay = build_overlay(accelerator, chosen, folder, vivado=vivado, progress=report)
+    if json_output:
+        _print_json(
+            {
+                "folder": str(overlay.folder),
+                "project": str(overlay.project),
+                "bit": None if overlay.bit is None else str(overlay.bit),
+                "command": overlay.command,
+                "notes": list(overlay.notes),
+                "figures": _figures(overlay.manifest),
+            }
+        )
+        return
+    if overlay.bit is None:
+        print(
+            f"There is no bitstream in {overlay.folder} yet: no Vivado has run.\n"
+            f"On a machine with Vivado 2022.1 or 2024.1 run\n    {overlay.command}\nthen this command again."
+        )
+    else:
+        _print_figures(overlay.manifest)
+        print(f"The overlay is in {overlay.folder}: copy it to the board.")
+    for note in overlay.notes:
+        print(note)
 
 
 @app.command()

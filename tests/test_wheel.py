@@ -1,0 +1,64 @@
+"""The one thing that a board installs: a pure wheel with all that runs there in it, and nothing heavy behind it."""
+
+import subprocess
+import sys
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from .conftest import REPOSITORY
+
+LIGHT = {"numpy", "opencv-python", "rich", "typer"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out)]
+    subprocess.run([*command, str(REPOSITORY)], check=True, capture_output=True, text=True)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_it_is_pure_and_brings_what_the_board_needs(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = [
+        "fpga_facedet/_native/" + source.name for source in (REPOSITORY / "native").iterdir() if source.suffix == ".cpp"
+    ]
+    wanted += [
+        f"fpga_facedet/notebooks/{path.name}" for path in (REPOSITORY / "fpga_facedet/notebooks").glob("*.ipynb")
+    ]
+    wanted += ["fpga_facedet/_rtl/board_shell.sv", "fpga_facedet/_bitstreams/pynq-z2/lpyolo-4w4a/accelerator.json"]
+    assert len(wanted) >= 8
+    assert set(wanted) <= names
+
+
+def test_a_board_fetches_nothing_heavy(wheel: Path) -> None:
+    """On the board's processor no OpenCV either: the image brings its own."""
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    lines = HeaderParser().parsestr(archive.read(metadata).decode()).get_all("Requires-Dist") or []
+    board = {"platform_machine": "armv7l", "python_version": "3.10", "extra": ""}
+    asked = {r.name for r in map(Requirement, lines) if r.marker is None or r.marker.evaluate(board)}
+    assert asked == LIGHT - {"opencv-python"}
+    assert wheel.stat().st_size < 5_000_000
+
+
+def test_the_installed_package_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked away from the checkout: sources, overlays and notebooks are those of the wheel."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import fpga_facedet, pathlib; from fpga_facedet.compiler.rtllib import own_source; "
+        "here = pathlib.Path(fpga_facedet.__file__).parent; "
+        "assert own_source('board_shell.sv').is_relative_to(here), own_source('board_shell.sv'); "
+        "from fpga_facedet import native; print(here)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert result.returncode == 0, result.stderr
+    assert Path(result.stdout.strip()) == tmp_path / "fpga_facedet"
