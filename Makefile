@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup boards demo test lint bench wheel clean
+.PHONY: help setup boards demo test lint bench notebooks wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,6 +41,9 @@ bench: $(READY) ## the golden engine beside plain QONNX execution, the native li
 	@$(RUN)python benchmarks/golden.py
 	@$(RUN)python -m benchmarks.native
 	@$(RUN)python -m benchmarks.pipeline
+
+notebooks: $(READY) boards ## execute the notebooks on the software board and keep their outputs
+	@$(RUN)python -m tests.notebooks.refresh
 
 wheel: $(READY) ## the package for the board, in dist/: pure Python, sources and overlays
 	@$(RUN)python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
