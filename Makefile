@@ -42,12 +42,16 @@ bench: $(READY) ## the golden engine beside plain QONNX execution, the native li
 	@$(RUN)python -m benchmarks.native
 	@$(RUN)python -m benchmarks.pipeline
 
-notebooks: $(READY) boards ## execute the notebooks on the software board and keep their outputs
+notebooks: $(READY) boards ## execute the notebooks on the software board and keep their new outputs (changes the files)
 	@$(RUN)python -m tests.notebooks.refresh
 
 wheel: $(READY) ## the package for the board, in dist/: pure Python, sources and overlays
+	@rm -rf dist
 	@$(RUN)python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@ls -l dist/*.whl
+	@for overlay in bitstreams/*/*/; do \
+	  ls $$overlay*.bit >/dev/null 2>&1 && echo "carries $$overlay" || echo "carries $$overlay without its .bit: no Vivado has run for it"; \
+	done
 
 clean: ## remove what was built (not .venv)
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis

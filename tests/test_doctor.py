@@ -30,3 +30,27 @@ def test_every_missing_part_says_how_to_get_it_and_what_it_enables() -> None:
     for finding in doctor.examine():
         assert finding.detail and finding.enables
     assert json.dumps(doctor.as_dicts(doctor.examine()))
+
+
+def test_a_board_is_told_of_what_a_board_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is sent to install torch, or numpy 2 behind it, into a board's image."""
+    monkeypatch.setenv("BOARD", "Pynq-Z2")
+    findings = by_part()
+    assert {"pynq", "root", "overlay", "native library"} <= set(findings)
+    assert not {"torch", "onnxruntime", "finn-plus", "Vivado"} & set(findings)
+    assert findings["board"].detail == "pynq-z2"
+    assert "pip install pynq" not in findings["pynq"].detail
+    monkeypatch.setenv("BOARD", "Pynq-Z9")
+    assert not by_part()["board"].found and "Pynq-Z9" in by_part()["board"].detail
+
+
+def test_an_overlay_without_its_bitstream_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pynq-z2" / "lpyolo-4w4a"
+    folder.mkdir(parents=True)
+    shipped = Path(__file__).resolve().parent.parent / "bitstreams" / "pynq-z2" / "lpyolo-4w4a" / "accelerator.json"
+    (folder / "accelerator.json").write_bytes(shipped.read_bytes())
+    monkeypatch.setenv("BOARD", "Pynq-Z2")
+    monkeypatch.setenv("FACEDET_BITSTREAMS", str(tmp_path))
+    assert not by_part()["overlay"].found and "no .bit" in by_part()["overlay"].detail
+    (folder / "lpyolo-4w4a.bit").write_bytes(b"bits")
+    assert by_part()["overlay"].found and by_part()["overlay"].detail == str(folder)

@@ -62,3 +62,32 @@ def test_the_installed_package_finds_its_own_files(wheel: Path, tmp_path: Path) 
     )
     assert result.returncode == 0, result.stderr
     assert Path(result.stdout.strip()) == tmp_path / "fpga_facedet"
+
+
+def test_on_a_board_what_is_for_a_pc_says_so(wheel: Path, tmp_path: Path) -> None:
+    """The board has none of the PC's packages: every command says that in one sentence, none is our fault."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import sys\n"
+        "from fpga_facedet import cli\n"
+        "sys.modules.update(dict.fromkeys(cli.PC_PACKAGES))\n"
+        "sys.argv = ['facedet', *sys.argv[1:]]\n"
+        "cli.main()\n"
+    )
+    commands = {
+        "run": ["--source", str(REPOSITORY / "docs" / "demo.jpg")],
+        "build": ["--out", "x"],
+        "verify": ["x"],
+        "export": ["--checkpoint", "lpyolo-4w4a", "--out", "x.onnx"],
+        "train": ["--spec", "lpyolo-4w4a", "--data", "x", "--out", "y"],
+        "eval": ["--data", "x"],
+        "demo": [],
+    }
+    for command, options in commands.items():
+        result = subprocess.run(
+            [sys.executable, "-c", code, command, *options],
+            capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)},
+        )  # fmt: skip
+        last = result.stderr.strip().splitlines()[-1]
+        assert result.returncode == 2, f"{command}: {result.stderr}"
+        assert last.startswith("facedet: ") and "internal" not in last, f"{command}: {last}"
