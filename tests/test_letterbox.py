@@ -173,6 +173,22 @@ def test_grey_is_the_same_as_three_equal_colours(way: str, rng: np.random.Genera
     np.testing.assert_array_equal(grey, rgbx_by(way, box, np.repeat(frame[..., None], 3, axis=2)))
 
 
+@pytest.mark.parametrize("pixels", CHANNELS)
+@pytest.mark.parametrize("side", [1, 64])
+@pytest.mark.parametrize("size", [(2, 1), (1, 1), (1, 2), (5, 3), (400, 1)])
+def test_single_pixels_in_and_out(size: tuple[int, int], side: int, pixels: str) -> None:
+    """The board's OpenCV 4.5.4 takes no array (1, 1, 3)."""
+    if pixels == "yuyv" and size[0] % 2:
+        pytest.skip("half a pair")
+    frame = picture(3, (size[1], size[0], *CHANNELS[pixels]), "noise")
+    box = Letterbox.fit(*size, side, side)
+    native, opencv, plain = (rgbx_by(way, box, frame) for way in WAYS)
+    np.testing.assert_array_equal(native, opencv)
+    np.testing.assert_array_equal(plain, opencv)
+    if pixels == "bgr":
+        np.testing.assert_array_equal(box.apply(frame), opencv[..., :3])
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_views_of_pictures_are_taken(way: str, rng: np.random.Generator) -> None:
     whole = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -13,12 +13,11 @@ def open_engine(name: str, model: Path, accelerator: Path | None = None, progres
     """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
 
     `board` loads the overlay whose folder `accelerator` is. `progress` is told what goes on, and its share (0..1),
-    while a simulator is compiled. Raises UserError for an unknown name, or for `rtl` or `board` without a folder.
+    while a simulator is compiled. Raises UserError for an unknown name, for `rtl` or `board` without a folder, or
+    where a package is missing that `golden` needs.
     """
     if name == "golden":
-        from fpga_facedet.engines.golden import GoldenEngine
-
-        return GoldenEngine(accelerator or model)
+        return _golden(accelerator or model)
     if name == "rtl":
         if accelerator is None:
             raise UserError("The engine rtl simulates an accelerator; give its folder with --accelerator DIR.")
@@ -32,3 +31,16 @@ def open_engine(name: str, model: Path, accelerator: Path | None = None, progres
 
         return open_board_engine(accelerator)
     raise UserError(f"Unknown engine '{name}'; choose one of: {', '.join(NAMES)}.")
+
+
+def _golden(path: Path) -> Engine:
+    """Open the golden engine, whose packages a board does not have."""
+    try:
+        from fpga_facedet.engines.golden import GoldenEngine
+
+        return GoldenEngine(path)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The engine golden needs the package {error.name}, which is not installed; "
+            "on a board give --engine board, on a PC install fpga-facedet[golden]."
+        ) from error

@@ -84,7 +84,10 @@ def _of_model(path: Path) -> tuple[Manifest, bytes]:
     from fpga_facedet.network.metadata import manifest_of_model
 
     manifest = manifest_of_model(path)
-    cached = cache_folder() / f"{manifest.model.sha256[:32]}-{_build_version()}.golden"
+    folder = cache_folder()
+    if folder is None:
+        return manifest, _compile(path)
+    cached = folder / f"{manifest.model.sha256[:32]}-{_build_version()}.golden"
     golden = _read_cached(cached)
     if golden is None:
         golden = _compile(path)

@@ -20,7 +20,7 @@ VERSION = 1
 """What `facedet_native_version` has to answer: FACEDET_NATIVE_VERSION of native/facedet.h."""
 
 VARIABLE = "FACEDET_NATIVE"
-"""`off` for numpy and OpenCV alone, or the path of a library that is already built."""
+"""`off` (in any case) for numpy and OpenCV alone, or the path of a library that is already built."""
 
 LONGEST_SIDE = 1 << 24
 """The longest side of a picture or an input that it takes, in pixels."""
@@ -210,7 +210,7 @@ def _find(wanted: str) -> NativeLibrary | None:
 
 @functools.cache
 def _found(wanted: str) -> NativeLibrary | None:
-    if wanted == "off":
+    if wanted.lower() == "off":
         return None
     if wanted:
         return _given(wanted)

@@ -1,5 +1,6 @@
 """C++ compiled at first use and kept in the user's cache, whole or not at all, also with several processes at once."""
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -7,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,15 +17,22 @@ from fpga_facedet.files import write_bytes
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _MESSAGE_LENGTH = 200
+_UNUSED_SECONDS = 30 * 24 * 3600
 
 
 class CannotBuildError(Exception):
     """There is no compiler, or it refused, or nothing here can be loaded; the message says which, without a stop."""
 
 
-def cache_folder() -> Path:
-    """Return where things made at first use are kept: `facedet` in XDG_CACHE_HOME, or in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facedet"
+def cache_folder() -> Path | None:
+    """Return where things made at first use are kept: `facedet` in XDG_CACHE_HOME, or in ~/.cache.
+
+    None for a user without a home directory, such as a bare number in a container: nothing is kept then.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facedet"
+    except RuntimeError:
+        return None
 
 
 def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
@@ -31,14 +40,14 @@ def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path]
 
     The cached file is named after a digest of sources, headers, flags, compiler and processor, so that none of them
     changes unseen, and ends with a digest of its own bytes (which the loader ignores): a damaged one is made again,
-    never loaded. Where the cache cannot be written or runs no programs, a temporary folder serves this process.
-    Raises CannotBuildError.
+    never loaded. Those of the same name that nobody has used for a month go when a new one comes. Where there is no
+    cache, or it cannot be written or runs no programs, a temporary folder serves this process. Raises CannotBuildError.
     """
-    compiler = shutil.which(os.environ.get("CXX") or "g++")
-    if compiler is None:
-        raise CannotBuildError("there is no C++ compiler (g++)")
-    key = _key(compiler, sources, headers, flags)
-    cached = cache_folder() / f"{name}-{key}.so"
+    compiler = _compiler()
+    folder = cache_folder()
+    if folder is None:
+        return _load_once(name, _compile(compiler, sources, flags))
+    cached = folder / f"{name}-{_key(compiler, sources, headers, flags)}.so"
     if _is_whole(cached):
         try:
             return ctypes.CDLL(str(cached))
@@ -47,9 +56,31 @@ def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path]
     content = _compile(compiler, sources, flags)
     try:
         write_bytes(cached, content + hashlib.sha256(content).digest())
+        _remove_unused(name, cached)
         return ctypes.CDLL(str(cached))
     except (UserError, OSError):
         return _load_once(name, content)
+
+
+def _compiler() -> str:
+    """Return the compiler's path."""
+    given = os.environ.get("CXX")
+    compiler = shutil.which(given or "g++")
+    if compiler is None and given:
+        raise CannotBuildError(f"CXX names '{given}', and there is no such program (give its name or path alone)")
+    if compiler is None:
+        raise CannotBuildError("there is no C++ compiler (g++)")
+    return compiler
+
+
+def _remove_unused(name: str, new: Path) -> None:
+    """Remove the libraries beside `new`, of other sources or compilers, that were last read or made long ago."""
+    oldest = time.time() - _UNUSED_SECONDS
+    for path in new.parent.glob(f"{name}-*.so"):
+        with contextlib.suppress(OSError):  # another process may remove it too
+            used = path.stat()
+            if path != new and max(used.st_atime, used.st_mtime) < oldest:
+                path.unlink()
 
 
 def _key(compiler: str, sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def halve(frame: Pixels) -> Pixels:
 
 def resize(frame: Pixels, width: int, height: int) -> Pixels:
     """Return uint8 (h, w, C) interpolated to (height, width, C) in integers: OpenCV's INTER_LINEAR_EXACT."""
-    if (cv2 := opencv()) is not None:
+    if (cv2 := _opencv_for(frame)) is not None:
         return _with_channels(cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), frame)
     row, down = _neighbours(frame.shape[0], height)
     column, right = _neighbours(frame.shape[1], width)
@@ -52,8 +52,8 @@ def resize(frame: Pixels, width: int, height: int) -> Pixels:
 
 def swap_colours(frame: Pixels, out: Pixels) -> None:
     """Write BGR uint8 (h, w, 3) as RGB into `out` of the same shape, or the other way round."""
-    if (cv2 := opencv()) is not None:
-        cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=out)
+    if (cv2 := _opencv_for(frame)) is not None:
+        out[...] = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     else:
         out[...] = frame[..., ::-1]
 
@@ -66,6 +66,11 @@ def bgr_of_yuyv(frame: Pixels) -> Pixels:
     light = np.maximum(frame[..., 0].astype(np.int32) - 16, 0) * _LUMA + (1 << (_SHIFT - 1))
     colours = (light + _BLUE_U * u, light + _GREEN_U * u + _GREEN_V * v, light + _RED_V * v)
     return np.stack([np.clip(colour >> _SHIFT, 0, 255) for colour in colours], axis=2).astype(np.uint8)
+
+
+def _opencv_for(frame: Pixels) -> ModuleType | None:
+    """Return cv2 unless `frame` is a single pixel: the board's OpenCV 4.5.4 takes no array (1, 1, 3)."""
+    return None if frame.shape[:2] == (1, 1) else opencv()
 
 
 def _neighbours(size: int, wanted: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint32]]:

@@ -255,6 +255,20 @@ def test_the_cache_is_in_the_home_folder_where_nothing_else_is_said(monkeypatch:
     assert golden.cache_folder() == Path("/home/someone/.cache/facedet")
 
 
+def test_a_user_without_a_home_directory_compiles_each_time(
+    model: Path, frames: Frames, compiled: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for _ in range(2):
+        assert_equals_exported(GoldenEngine(model).infer(frames), model, frames)
+    assert compiled == [model, model]
+
+
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 

@@ -64,9 +64,12 @@ def test_both_processors_find_the_same_faces(
     assert bool(here) == bool(candidates)
 
 
-def test_a_letterbox_stays_below_its_instructions(arm_driver: Emulated, rng: np.random.Generator) -> None:
-    arguments = letterbox_arguments(Letterbox.fit(640, 480, 416, 416), PixelFormat.BGR)
-    count = arm_driver.instructions(*arguments, stdin=frame_bytes(rng, 640, 480, PixelFormat.BGR))
+@pytest.mark.parametrize("pixels", PixelFormat)
+def test_a_letterbox_stays_below_its_instructions(
+    arm_driver: Emulated, rng: np.random.Generator, pixels: PixelFormat
+) -> None:
+    arguments = letterbox_arguments(Letterbox.fit(640, 480, 416, 416), pixels)
+    count = arm_driver.instructions(*arguments, stdin=frame_bytes(rng, 640, 480, pixels))
     # A count below one instruction for four pixels of the output would mean that nothing was counted.
     assert 416 * 416 / 4 < count <= MOST_FOR_LETTERBOX
 

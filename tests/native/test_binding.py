@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,45 @@ def test_without_a_compiler_python_does_it_and_the_log_says_so_once(
     assert (out[..., :3] == 7).all()
 
 
+@pytest.mark.parametrize("compiler", ["g++ -m64", "/nonexistent"])
+def test_a_compiler_that_is_not_there_is_named(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, compiler: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    assert library() is None
+    assert f"results: CXX names '{compiler}', and there is no such program" in caplog.text
+
+
+@needs_compiler
+def test_a_user_without_a_home_directory_does_without_a_cache(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert works(library()) and not fresh.exists()
+
+
+@needs_compiler
+def test_old_ones_go_when_a_new_one_comes(fresh: Path) -> None:
+    fresh.mkdir(parents=True)
+    now, month = time.time(), 31 * 24 * 3600
+    times = {
+        "native-unused.so": (now - month, now - month),
+        "native-read.so": (now, now - month),
+        "native-written.so": (now - month, now),
+        "pooling-unused.so": (now - month, now - month),
+    }
+    for name, (read, written) in times.items():
+        (fresh / name).write_bytes(b"old")
+        os.utime(fresh / name, (read, written))
+    found = library()
+    assert found is not None
+    left = {path.name for path in fresh.iterdir()}
+    assert left == {*times, Path(found.path).name} - {"native-unused.so"}
+
+
 def test_a_compiler_that_refuses_is_named(
     fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -126,10 +166,11 @@ def test_a_compiler_that_refuses_is_named(
     assert "broken-g++ refused: fatal error: no such dialect" in caplog.text
 
 
+@pytest.mark.parametrize("off", ["off", "OFF", "Off"])
 def test_off_is_off_without_a_word(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, off: str
 ) -> None:
-    monkeypatch.setenv("FACEDET_NATIVE", "off")
+    monkeypatch.setenv("FACEDET_NATIVE", off)
     assert library() is None and not caplog.records and not fresh.exists()
 
 

@@ -1,0 +1,23 @@
+"""From names to engines: what a machine lacks is said in a sentence."""
+
+import sys
+
+import pytest
+
+from fpga_facedet import zoo
+from fpga_facedet.engines.choose import open_engine
+from fpga_facedet.errors import UserError
+
+MODEL = "lpyolo-4w4a"
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_board_that_lacks_a_package_of_golden_hears_what_to_do(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    loaded = [name for name in sys.modules if name.startswith(("fpga_facedet.engines.", "fpga_facedet.network."))]
+    for name in loaded:
+        if name not in ("fpga_facedet.engines.choose", "fpga_facedet.engines.protocol"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = rf"golden needs the package {package}, which is not .* on a board give --engine board, .*\[golden\]"
+    with pytest.raises(UserError, match=wanted):
+        open_engine("golden", zoo.model_path(MODEL))
