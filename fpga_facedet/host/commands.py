@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fpga_facedet.engines.protocol import Engine
-from fpga_facedet.host.pipeline import Pipeline, Result, Sink
+from fpga_facedet.host.jobs import Result
+from fpga_facedet.host.pipeline import Pipeline, Sink
 from fpga_facedet.host.serving import DEFAULT_HOST as DEFAULT_HOST
 from fpga_facedet.host.serving import Listening as Listening
 from fpga_facedet.host.serving import serve as serve

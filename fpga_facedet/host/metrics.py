@@ -11,9 +11,11 @@ EVIDENCE = "measured on this machine"
 """Of every figure here; plain "measured" is kept for an accelerator's own figures, taken on its board."""
 STAGES = ("capture", "preprocess", "inference", "postprocess", "send")
 _RECENT = 512
-"""Percentiles and rates look at the latest frames only, so a run of weeks takes no more memory than one of minutes."""
+"""Percentiles look at the latest frames only, so a run of weeks takes no more memory than one of minutes."""
 NOW_SECONDS = 3.0
 """What `fps_now` looks back at: long enough for a slow engine's frames, short enough to show a change."""
+_TICKS = 100
+"""Frames are counted together for so many parts of a second, so that a fast run takes no more memory than a slow."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Metrics:
     """What a run did so far. `fps` is frames sent over seconds since the first was captured; all of it measured.
 
     `dropped` frames were passed over for newer ones, `lost` ones failed in the engine, `restarts` counts how often the
-    source or the engine was opened again. `fps_now` is the rate of the last NOW_SECONDS. `stages` has each of STAGES,
-    and `total`: from capture to sent, waiting in queues included. `inference` is from when the engine could begin a
-    frame (it was handed over, and the result before it was out) to its result.
+    source or the engine was opened again. `fps_now` is frames sent over the last NOW_SECONDS, or since the first was
+    asked for where that is less. `stages` has each of STAGES, and `total`: from capture to sent, waiting in queues
+    included. `inference` is from when the engine could begin a frame (it was handed over, and the result before it was
+    out) to its result.
     """
 
     frames: int
@@ -62,8 +65,10 @@ class Recorder:
         self._count = dict.fromkeys((*STAGES, "total"), 0)
         self._recent: dict[str, deque[float]] = {stage: deque(maxlen=_RECENT) for stage in self._sum}
         self._frames = self._faces = self._dropped = self._lost = self._restarts = 0
-        self._sent: deque[float] = deque(maxlen=_RECENT)
+        # Frames sent of late: tick -> how many, the ticks rising.
+        self._late: dict[int, int] = {}
         self._start: float | None = None
+        self._last_sent = 0.0
 
     def time(self, stage: str, seconds: float) -> None:
         """Add the seconds that `stage` spent on one frame."""
@@ -81,7 +86,10 @@ class Recorder:
     def sent(self, now: float, faces: int) -> None:
         """Count one frame with `faces` faces as done."""
         with self._lock:
-            self._sent.append(now)
+            tick = int(now * _TICKS)
+            self._late[tick] = self._late.get(tick, 0) + 1
+            self._forget(tick)
+            self._last_sent = now
             self._frames += 1
             self._faces += faces
 
@@ -108,12 +116,20 @@ class Recorder:
                 if recent:
                     median, p95 = (float(v) * 1e3 for v in np.percentile(np.array(recent), (50, 95)))
                     stages[stage] = StageTime(self._sum[stage] / self._count[stage] * 1e3, median, p95)
-            seconds = self._sent[-1] - self._start if self._sent and self._start is not None else 0.0
+            seconds = self._last_sent - self._start if self._frames and self._start is not None else 0.0
             fps = self._frames / seconds if seconds > 0 else 0.0
             counts = (self._frames, self._faces, self._dropped, self._lost, self._restarts)
             return Metrics(*counts, seconds, fps, self._rate(now), stages)
 
+    def _forget(self, tick: int) -> None:
+        """Drop the counts of the ticks that are no longer of NOW_SECONDS at `tick`."""
+        while self._late and (oldest := next(iter(self._late))) <= tick - _TICKS * NOW_SECONDS:
+            del self._late[oldest]
+
     def _rate(self, now: float) -> float:
-        """Return the frames a second of the last NOW_SECONDS, or of the latest _RECENT frames where those are fewer."""
-        late = [moment for moment in self._sent if now - moment <= NOW_SECONDS]
-        return (len(late) - 1) / (late[-1] - late[0]) if len(late) > 1 and late[-1] > late[0] else 0.0
+        """Return the frames a second of the last NOW_SECONDS, or since the start where that is less."""
+        tick = int(now * _TICKS)
+        self._forget(tick)
+        first = tick / _TICKS - NOW_SECONDS + 1 / _TICKS
+        seconds = now - (first if self._start is None else max(first, self._start))
+        return sum(self._late.values()) / seconds if seconds > 0 else 0.0

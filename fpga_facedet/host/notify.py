@@ -17,6 +17,7 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         address = environment.get("NOTIFY_SOCKET", "")
         self._socket: socket.socket | None = None
+        self._leaving = False
         self.ping_seconds = _ping_seconds(environment) if address else None
         if address.startswith(("/", "@")):
             self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -36,8 +37,10 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the service is on its way out."""
-        self._send("STOPPING=1")
+        """Say, once, that the service is on its way out."""
+        if not self._leaving:
+            self._leaving = True
+            self._send("STOPPING=1")
 
     def close(self) -> None:
         """Give the socket back."""

@@ -4,21 +4,22 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fpga_facedet.detections import Detections
 from fpga_facedet.engines.protocol import Engine, EngineStopped, LostFrameError, StreamingEngine
 from fpga_facedet.engines.ring import as_streaming
 from fpga_facedet.host.decode import check_threshold, faces_in_frame
+from fpga_facedet.host.jobs import Captured, Finished, Inferred, Result, Submitted
 from fpga_facedet.host.metrics import STAGES, Metrics, Recorder
 from fpga_facedet.host.queues import Aborted, BoundedQueue
 from fpga_facedet.host.sources import Frame, Source, Warn, log_warning
 from fpga_facedet.host.watchdog import Activity, StalledError
 from fpga_facedet.letterbox import Letterbox
+from fpga_facedet.native import library
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -34,24 +35,6 @@ STOP_SECONDS = 8.0
 """How long a stopped pipeline waits for its stages in all; then it leaves without those that hang, and names them."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """One frame and its faces, in pixels of the frame as stored, best first."""
-
-    frame: Frame
-    faces: Detections
-
-    @property
-    def width(self) -> int:
-        """Width of the frame, pixels."""
-        return int(self.frame.image.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Height of the frame, pixels."""
-        return int(self.frame.image.shape[0])
-
-
 class Sink(Protocol):
     """Takes results, in order, from the pipeline's sending thread."""
 
@@ -62,40 +45,6 @@ class Sink(Protocol):
     def close(self, complete: bool) -> None:
         """Finish; `complete` says that the source came to its end, False that the run was stopped or failed."""
         ...
-
-
-@dataclass(frozen=True)
-class _Captured:
-    """A frame to preprocess; `started` is when its capture ended, in seconds of time.perf_counter."""
-
-    frame: Frame
-    started: float
-
-
-@dataclass(frozen=True)
-class _Submitted:
-    """A frame that the engine has; `submitted` is when it got it, in seconds of time.perf_counter."""
-
-    captured: _Captured
-    letterbox: Letterbox
-    submitted: float
-
-
-@dataclass(frozen=True)
-class _Inferred:
-    """A frame to postprocess; `output` is the head's, int8 (grid_h, grid_w, C)."""
-
-    captured: _Captured
-    letterbox: Letterbox
-    output: npt.NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A frame to send."""
-
-    captured: _Captured
-    result: Result
 
 
 @contextlib.contextmanager
@@ -161,10 +110,10 @@ class Pipeline:
         latest = source.live if latest is None else latest
         size = 1 if latest else QUEUE_SIZE
         # Only the first drops: what is past it has cost work already.
-        self._captured: BoundedQueue[_Captured] = BoundedQueue(size, latest)
-        self._submitted: BoundedQueue[_Submitted] = BoundedQueue(size)
-        self._inferred: BoundedQueue[_Inferred] = BoundedQueue(size)
-        self._finished: BoundedQueue[_Finished] = BoundedQueue(size)
+        self._captured: BoundedQueue[Captured] = BoundedQueue(size, latest)
+        self._submitted: BoundedQueue[Submitted] = BoundedQueue(size)
+        self._inferred: BoundedQueue[Inferred] = BoundedQueue(size)
+        self._finished: BoundedQueue[Finished] = BoundedQueue(size)
 
     @property
     def stopped(self) -> bool:
@@ -207,6 +156,8 @@ class Pipeline:
 
     def work(self) -> None:
         """Work as `run` does, but leave the sinks open, for another pipeline that goes on with the same stream."""
+        # The first use may compile it, for half a minute on a board: no frame's time, and no stage that hangs.
+        library()
         self._recorder.start(time.perf_counter())
         stages: dict[str, Callable[[], None]] = {
             "capture": self._capture,
@@ -300,7 +251,7 @@ class Pipeline:
             frame = self._next(frames)
             if frame is None:
                 break
-            if self._captured.put(_Captured(frame, time.perf_counter())):
+            if self._captured.put(Captured(frame, time.perf_counter())):
                 self._recorder.dropped()
         self._captured.close()
 
@@ -326,28 +277,45 @@ class Pipeline:
         try:
             while True:
                 self._submitted.wait_for_room()
-                slot = self._engine.acquire()
+                with self._engines_own():
+                    slot = self._engine.acquire()
                 try:
-                    captured = next(frames, None)
-                    if captured is None:
+                    filled = self._filled(frames, slot.pixels)
+                except BaseException:
+                    with self._engines_own():
+                        self._engine.release(slot)
+                    raise
+                with self._engines_own():
+                    if filled is None:
                         self._engine.release(slot)
                         return
-                    with self._at_work("preprocess"):
-                        letterbox = self._fill(slot.pixels, captured.frame.image)
-                except BaseException:
-                    self._engine.release(slot)
-                    raise
-                submitted = time.perf_counter()
-                self._engine.submit(slot)
-                self._submitted.put(_Submitted(captured, letterbox, submitted))
+                    submitted = time.perf_counter()
+                    self._engine.submit(slot)
+                self._submitted.put(Submitted(*filled, submitted))
         finally:
             self._submitted.close()
 
-    def _fill(self, pixels: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> Letterbox:
-        wanted = self._engine.manifest.input
-        letterbox = Letterbox.fit(image.shape[1], image.shape[0], wanted.width, wanted.height)
-        letterbox.apply_rgbx(image, pixels, wanted.fill)
-        return letterbox
+    @contextlib.contextmanager
+    def _engines_own(self) -> Iterator[None]:
+        """Count what an engine raises as its own stage's failure, whichever stage was the first to ask it."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, EngineStopped):
+                raise
+            self.fail(error, "inference")
+            raise Aborted from error
+
+    def _filled(self, frames: Iterator[Captured], pixels: npt.NDArray[np.uint8]) -> tuple[Captured, Letterbox] | None:
+        """Fill `pixels` with the next of `frames`; None at their end."""
+        captured = next(frames, None)
+        if captured is None:
+            return None
+        with self._at_work("preprocess"):
+            image, wanted = captured.frame.image, self._engine.manifest.input
+            letterbox = Letterbox.fit(image.shape[1], image.shape[0], wanted.width, wanted.height)
+            letterbox.apply_rgbx(image, pixels, wanted.fill)
+        return captured, letterbox
 
     def _infer(self) -> None:
         """Collect all that was submitted, in order; after a stop too, so that the engine is empty again."""
@@ -356,13 +324,13 @@ class Pipeline:
                 output = self._collect(submitted)
                 if output is not None and not self._stopping.is_set():
                     with contextlib.suppress(Aborted):
-                        self._inferred.put(_Inferred(submitted.captured, submitted.letterbox, output))
+                        self._inferred.put(Inferred(submitted.captured, submitted.letterbox, output))
         except BaseException:
             self._give_up_engine()
             raise
         self._inferred.close()
 
-    def _collect(self, submitted: _Submitted) -> npt.NDArray[np.int8] | None:
+    def _collect(self, submitted: Submitted) -> npt.NDArray[np.int8] | None:
         """Return the output of the oldest frame in the engine, None where it was lost."""
         try:
             with self.activity.at_work("inference"):
@@ -376,7 +344,7 @@ class Pipeline:
         self._result_before = now
         return output
 
-    def _lose(self, submitted: _Submitted, error: Exception) -> None:
+    def _lose(self, submitted: Submitted, error: Exception) -> None:
         """Count a frame that the engine lost; too many in a row are a failure."""
         self._recorder.lost()
         self._lost_in_a_row += 1
@@ -386,11 +354,11 @@ class Pipeline:
             self._losses_told = True
             self._warn(f"Frame {submitted.captured.frame.seq} was lost: {error} Further losses are only counted.")
 
-    def _postprocess(self, inferred: _Inferred) -> _Finished:
+    def _postprocess(self, inferred: Inferred) -> Finished:
         faces = faces_in_frame(inferred.output, self._engine.manifest, inferred.letterbox, self._score, self._iou)
-        return _Finished(inferred.captured, Result(inferred.captured.frame, faces))
+        return Finished(inferred.captured, Result(inferred.captured.frame, faces))
 
-    def _send(self, finished: _Finished) -> None:
+    def _send(self, finished: Finished) -> None:
         for sink in self._sinks:
             sink.send(finished.result)
         now = time.perf_counter()

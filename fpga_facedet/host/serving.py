@@ -1,6 +1,7 @@
 """What `facedet serve` does: a source's faces over TCP, for a minute or for a year."""
 
 import contextlib
+import math
 import os
 import secrets
 import time
@@ -10,15 +11,17 @@ from dataclasses import dataclass
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.decode import check_threshold
+from fpga_facedet.host.jobs import Result
 from fpga_facedet.host.metrics import Metrics, Recorder
 from fpga_facedet.host.notify import Notifier
-from fpga_facedet.host.pipeline import Pipeline, Result, Sink
+from fpga_facedet.host.pipeline import Pipeline, Sink
 from fpga_facedet.host.sinks import AnnotatedSink, CallSink, StreamSink, check_annotated_folder
 from fpga_facedet.host.sources import Source, Warn, log_warning, open_source
 from fpga_facedet.host.stopping import stopping_on_signals
 from fpga_facedet.host.summary import Summary, check_limit
 from fpga_facedet.host.supervisor import Supervisor, heart
 from fpga_facedet.host.watchdog import STALL_SECONDS, RestartPolicy
+from fpga_facedet.native import library
 from fpga_facedet.stream.protocol import DEFAULT_PORT, hello_line, metrics_line
 from fpga_facedet.stream.server import StreamServer
 
@@ -111,6 +114,8 @@ def serve(
     were in vain, StalledError where a stage hangs.
     """
     min_score = _check(engine, limit, fps, min_score, stall_seconds)
+    # The first use may compile it, for half a minute on a board: before anyone is told that this is ready.
+    library()
     frames = open_source(source, loop=loop, warn=on_warning)
     latest = frames.live if latest is None else latest
     pace = (None if frames.live else frames.rate) if fps is None else fps
@@ -149,8 +154,10 @@ def _check(
 ) -> float:
     """Raise UserError for options that make no sense, before anything is opened; return the score in force."""
     check_limit(limit)
-    if fps is not None and fps < 0:
-        raise UserError(f"A rate of {fps} frames a second is below 0; give one above, or 0 for as fast as it goes.")
+    if fps is not None and not 0 <= fps < math.inf:
+        raise UserError(
+            f"A rate of {fps:g} frames a second cannot be kept; give one above 0 (--fps), or 0 for as fast as it goes."
+        )
     if not stall_seconds > 0:
         raise UserError(f"Work cannot be told from a stall after {stall_seconds:g} s; give a time above 0, such as 20.")
     return check_threshold(engine.manifest.head.score_threshold if min_score is None else min_score)

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error
 from fpga_facedet.host.annotate import annotate, save_picture
+from fpga_facedet.host.jobs import Result
 from fpga_facedet.host.picture import PICTURE_SUFFIXES
-from fpga_facedet.host.pipeline import Result
 from fpga_facedet.host.sources import Source
 from fpga_facedet.stream.protocol import faces_as_json, frame_line
 from fpga_facedet.stream.server import StreamServer

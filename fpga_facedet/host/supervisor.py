@@ -3,21 +3,22 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.host.metrics import Recorder
 from fpga_facedet.host.notify import Notifier
 from fpga_facedet.host.pipeline import Pipeline
 from fpga_facedet.host.sources import Source, Warn
-from fpga_facedet.host.stopping import close_in_time
-from fpga_facedet.host.watchdog import OPENING, Activity, GaveUpError, RestartPolicy, Restarts, StalledError
+from fpga_facedet.host.stopping import Closable, Opening, close_in_time
+from fpga_facedet.host.watchdog import OPEN_SECONDS, GaveUpError, RestartPolicy, Restarts, StalledError
 
 BEAT_SECONDS = 1.0
 """How often a service looks at itself, says how it fares, and pings its manager."""
 _SIMULATED = frozenset({"rtl", "csim"})
 """Engines that take as long for a frame as a simulation does: they cannot stall."""
 
+D = TypeVar("D", bound=Closable)
 OpenSource = Callable[[], Source]
 OpenEngine = Callable[[], Engine]
 
@@ -33,10 +34,10 @@ class MakePipeline(Protocol):
 class Supervisor:
     """Runs what `make` makes; opens the source, and the engine with `open_engine`, again where they fail.
 
-    `policy` None restarts nothing. `close` closes the source and the engines opened here; the first engine is the
-    caller's and is closed here only where it has failed (a second time must be harmless). A stage that hangs is found
-    by `check`, which the caller calls about once a second. Frames go on counting in the same stream. `skipped` counts
-    the pictures that sources left out.
+    `policy` None, or one of no restarts, restarts nothing. `close` closes the source and the engines opened here; the
+    first engine is the caller's and is closed here only where it has failed (a second time must be harmless). A stage
+    that hangs is found by `check`, which the caller calls about once a second. Frames go on counting in the same
+    stream. `skipped` counts the pictures that sources left out.
     """
 
     def __init__(
@@ -57,14 +58,14 @@ class Supervisor:
         self._source: Source | None = source
         self._engine: Engine | None = engine
         self._first_engine = engine
-        self._restarts = Restarts(policy) if policy is not None else None
+        self._restarts = Restarts(policy) if policy is not None and policy.most else None
         self._stall = stall_seconds
         self._patient = frozenset({"inference"}) if engine.name in _SIMULATED else frozenset[str]()
         self._stopping = threading.Event()
         self._pipeline: Pipeline | None = None
         self._watched: Pipeline | None = None
         self._source_hangs = False
-        self._opening = Activity()
+        self._stop_opening: Callable[[], None] = lambda: None
         self._next_seq = self._done = self.skipped = 0
 
     @property
@@ -78,13 +79,10 @@ class Supervisor:
         pipeline = self._pipeline
         if pipeline is not None:
             pipeline.stop()
+        self._stop_opening()
 
     def check(self) -> None:
-        """Break off the pipeline where a stage has stalled; raises StalledError then, for whoever reports it.
-
-        Where opening the source or the engine hangs, it only raises: nothing but the end of the process helps.
-        """
-        self._opening.check(self._stall, self._patient, OPENING)
+        """Break off the pipeline where a stage has stalled; raises StalledError then, for whoever reports it."""
         pipeline = self._watched
         if pipeline is None:
             return
@@ -97,7 +95,7 @@ class Supervisor:
     def run(self) -> None:
         """Work to the end of the source, the limit or `stop`; then close the sinks.
 
-        Raises what failed, GaveUpError after restarts in vain.
+        Raises what failed; GaveUpError after restarts in vain, StalledError where opening a device hangs.
         """
         try:
             while (failure := self._attempt()) is not None:
@@ -117,9 +115,15 @@ class Supervisor:
     def _attempt(self) -> Exception | None:
         """Open what is missing and run a pipeline; return a failure that another attempt may cure, raise any other."""
         try:
-            source, engine = self._opened()
+            opened = self._opened()
+        except StalledError:
+            # Its driver has it still: nothing but the end of the process helps.
+            raise
         except Exception as error:
             return error
+        if opened is None:
+            return None
+        source, engine = opened
         pipeline = self._pipeline = self._watched = self._make(source, engine, self._next_seq, self._done)
         if self._stopping.is_set():
             pipeline.stop()
@@ -137,17 +141,24 @@ class Supervisor:
             self._put_away(pipeline)
         return failure
 
-    def _opened(self) -> tuple[Source, Engine]:
-        """Return the source and the engine, opened where they are missing."""
+    def _opened(self) -> tuple[Source, Engine] | None:
+        """Return the source and the engine, opened where they are missing; None where a stop came first."""
         if self._engine is None and self._open_engine is not None:
-            with self._opening.at_work("inference"):
-                self._engine = self._open_engine()
-        assert self._engine is not None
-        if self._source is None:
-            with self._opening.at_work("capture"):
-                self._source = self._open_source()
+            self._engine = self._open("inference", self._open_engine)
+        if self._source is None and not self._stopping.is_set():
+            self._source = self._open("capture", self._open_source)
             self._source_hangs = False
+        if self._engine is None or self._source is None:
+            return None
         return self._source, self._engine
+
+    def _open(self, stage: str, open_device: Callable[[], D]) -> D | None:
+        """Open what `stage` works with; None where a stop came first."""
+        opening = Opening(stage, open_device)
+        self._stop_opening = opening.stop
+        if self._stopping.is_set():
+            return None
+        return opening.wait(None if stage in self._patient else max(self._stall, OPEN_SECONDS))
 
     def _curable(self, pipeline: Pipeline) -> bool:
         """Return whether the source or the engine, opened again, may go on after the failure of `pipeline`."""
@@ -173,13 +184,12 @@ class Supervisor:
         """Wait as the policy says; GaveUpError where it says no more."""
         assert self._restarts is not None
         policy, delay = self._restarts.policy, self._restarts.next_delay()
+        said = str(failure).rstrip(". ") or type(failure).__name__
         if delay is None:
-            raise GaveUpError(
-                f"{failure} It was opened again {policy.most} times within {policy.within:g} s in vain; put it "
-                "right and start again."
-            ) from failure
+            times = "one restart" if policy.most == 1 else f"{policy.most} restarts"
+            raise GaveUpError(f"Gave up after {times} within {policy.within:g} s: {said}.") from failure
         count = f"restart {self._restarts.recent} of at most {policy.most} within {policy.within:g} s"
-        self._warn(f"{failure} Opening it again in {delay:g} s ({count}).")
+        self._warn(f"Opening it again in {delay:g} s ({count}): {said}.")
         self._recorder.restarted()
         self._stopping.wait(delay)
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 SILENCE_SECONDS = 3.0
 """A server speaks at least once a second; after so long without a word it is said to be silent."""
 _BAR = 30
-"""Columns of a bar, and latencies in the little curve, one a second."""
+"""Columns of a bar at most, and latencies in the little curve, one a second."""
+_WIDTH = _BAR + 46
+"""Columns of the picture: bars, their figures and the frame around them. A narrower console gets less of each."""
+_NAME = 11
 _REFRESH = 4
 _TICKS = "▁▂▃▄▅▆▇█"
 _DIGITS = {
@@ -106,9 +109,11 @@ def top(
 
 def _live(view: View, console: "Console | None") -> Any:
     """Return a context in which `view` is drawn again and again, also while nothing comes."""
+    from rich import get_console
     from rich.live import Live
 
-    return Live(get_renderable=lambda: render(view), console=console, refresh_per_second=_REFRESH)
+    console = console or get_console()
+    return Live(get_renderable=lambda: render(view, console.width), console=console, refresh_per_second=_REFRESH)
 
 
 def _say_line(view: View, message: Message, json_output: bool, say: Callable[[str], None]) -> None:
@@ -130,27 +135,36 @@ def line(view: View) -> str:
     return f"{metrics['fps_now']:.1f} fps  {times} ms  faces {len(view.faces)}  {counts}"
 
 
-def render(view: View) -> "RenderableType":
-    """Return `view` as a panel for a rich console, 13 lines high and 76 columns wide."""
+def render(view: View, columns: int = _WIDTH) -> "RenderableType":
+    """Return `view` as a panel for a rich console of `columns`: 13 lines high and 76 columns wide where there is room.
+
+    Where there is not, the percentiles go, then the bars shrink and go, and the counts come below the rate.
+    """
     from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
 
+    width = min(columns, _WIDTH)
     title = Text(f" facedet top · {_clean(view.address)} · {_clean(view.hello.get('source', '?'))} ", style="bold")
     model = Text(f" {_clean(view.hello.get('model', '?'))} on {_clean(view.hello.get('engine', '?'))} ", style="cyan")
     if view.metrics is None:
         waiting = "The server has sent no figures yet; facedet serve of this version does so once a second."
-        return Panel(Text(waiting), title=title, subtitle=model, width=_width())
+        return Panel(Text(waiting), title=title, subtitle=model, width=width)
+    wide = width == _WIDTH
+    # A frame of four columns, a stage's name with two behind it, two before its figures and ten of those.
+    bar = max(0, min(_BAR, width - 4 - (_NAME + 2) - (2 + 10)))
     head = Table.grid(padding=(0, 3))
-    head.add_row(_big(view.metrics["fps_now"]), Text("\nframes/s\nnow", style="dim"), _facts(view))
-    parts = [head, Text(), _bars(view.metrics["stages"]), _curve(view), _foot(view)]
-    return Panel(Group(*parts), title=title, subtitle=model, width=_width())
-
-
-def _width() -> int:
-    """Return columns enough for the bars and their figures."""
-    return _BAR + 46
+    rate = (_big(view.metrics["fps_now"]), Text("\nframes/s\nnow", style="dim"))
+    head.add_row(*rate, *((_facts(view),) if wide else ()))
+    facts = () if wide else (_facts(view),)
+    stages = _bars(view.metrics["stages"], bar, wide)
+    return Panel(
+        Group(head, *facts, Text(), stages, _curve(view, bar, wide), _foot(view)),
+        title=title,
+        subtitle=model,
+        width=width,
+    )
 
 
 def _big(fps: float) -> "Text":
@@ -177,37 +191,50 @@ def _facts(view: View) -> "Text":
     return text
 
 
-def _bars(stages: Any) -> "RenderableType":
+def _bars(stages: Any, columns: int, percentiles: bool) -> "RenderableType":
     """Return a bar for each stage, to its median and its 95th percentile; the slowest stands out."""
     from rich.table import Table
     from rich.text import Text
 
     shown = [(name, stages[name]) for name in STAGES if name in stages]
-    longest = max((times["p95_ms"] for _, times in shown), default=0.0) or 1.0
+    longest = max((times[key] for _, times in shown for key in ("median_ms", "p95_ms")), default=0.0) or 1.0
     slowest = max((times["median_ms"] for _, times in shown), default=0.0)
     table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
     for name, times in shown:
-        median = round(_BAR * times["median_ms"] / longest)
-        rest = max(0, round(_BAR * times["p95_ms"] / longest) - median)
+        median = round(columns * times["median_ms"] / longest)
+        rest = max(0, round(columns * times["p95_ms"] / longest) - median)
         style = "yellow" if times["median_ms"] == slowest else "blue"
-        bar = Text("█" * median, style=style) + Text("░" * rest, style=style) + Text(" " * (_BAR - median - rest))
-        figures = Text(f"{times['median_ms']:7.2f} ms   p95 {times['p95_ms']:7.2f}")
-        table.add_row(Text(f"{name:11}", style="bold" if style == "yellow" else ""), bar, figures)
+        bar = Text("█" * median, style=style) + Text("░" * rest, style=style) + Text(" " * (columns - median - rest))
+        text = Text(f"{name:{_NAME}}", style="bold" if style == "yellow" else "")
+        table.add_row(text, *((bar,) if columns else ()), Text(_times(times, percentiles)))
     return table
 
 
-def _curve(view: View) -> "Text":
+def _times(times: Any, percentiles: bool) -> str:
+    """Return a stage's median in ten columns, and its 95th percentile."""
+    return f"{_ms(times['median_ms'])} ms" + (f"   p95 {_ms(times['p95_ms'])}" if percentiles else "")
+
+
+def _ms(value: float) -> str:
+    """Return milliseconds in seven columns; the longest of them without decimals."""
+    return f"{value:7.2f}" if value < 9999 else f"{value:7.0f}"
+
+
+def _curve(view: View, columns: int, percentiles: bool) -> "Text":
     """Return the latency from capture to sent, second by second, and its figures of now."""
     from rich.text import Text
 
     times = (view.metrics or {})["stages"].get("total")
     if times is None or not view.latencies:
         return Text("no frame sent yet", style="dim")
-    highest = max(view.latencies) or 1.0
-    ticks = "".join(_TICKS[min(len(_TICKS) - 1, int(len(_TICKS) * value / highest))] for value in view.latencies)
-    text = Text(f"{'latency':11}  ", style="bold")
-    text.append(f"{ticks:{_BAR}}", style="magenta")
-    text.append(f"  {times['median_ms']:7.2f} ms   p95 {times['p95_ms']:7.2f}", style="not bold")
+    latencies = view.latencies[-columns:] if columns else ()
+    highest = max(latencies, default=0.0) or 1.0
+    ticks = "".join(_TICKS[min(len(_TICKS) - 1, int(len(_TICKS) * value / highest))] for value in latencies)
+    text = Text(f"{'latency':{_NAME}}  ", style="bold", no_wrap=True)
+    text.append(f"{ticks:{columns}}  " if columns else "", style="magenta")
+    text.append(_times(times, percentiles), style="not bold")
     return text
 
 
@@ -218,7 +245,7 @@ def _foot(view: View) -> "Text":
     if view.end is not None:
         return Text(_ended(view.end), style="yellow")
     if view.silent > SILENCE_SECONDS:
-        return Text(f"No word from the server for {view.silent:.0f} s; connecting again.", style="red")
+        return Text(f"No word from the server for {view.silent:.0f} s.", style="red")
     evidence = _clean((view.metrics or {}).get("evidence", "?"))
     return Text(f"medians of late frames, {evidence}, as the server says", "dim")
 

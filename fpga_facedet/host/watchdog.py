@@ -1,6 +1,7 @@
 """When a run has stalled, and how often it may begin again: the two rules of a service that nobody looks after."""
 
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from fpga_facedet.host.metrics import STAGES
 
 STALL_SECONDS = 20.0
 """A stage that works on one frame for so long has stalled. A network stream's own time-out is 10 s, a watcher's 5 s."""
+
+OPEN_SECONDS = 20.0
+"""The least that a device may take to open: a network stream has 5 s to answer, then 10 s for its first frame."""
 
 WORKING = "has worked on one frame"
 OPENING = "has been opening its device"
@@ -54,8 +58,18 @@ class RestartPolicy:
     longest: float = 30.0
 
     def __post_init__(self) -> None:
-        if self.most < 0 or self.within <= 0 or self.first < 0 or self.factor < 1 or self.longest < self.first:
-            raise UserError(f"{self} allows no sensible restarts; give most >= 0, within > 0 and longest >= first.")
+        if self.most < 0:
+            raise UserError(f"{self.most} restarts cannot be; give 0 or more (--restarts).")
+        if not 0 < self.within < math.inf:
+            raise UserError(
+                f"No restart can be counted within {self.within / 60:g} minutes; give a time above 0, such as 10 "
+                "(--restart-minutes)."
+            )
+        if not (0 <= self.first <= self.longest < math.inf and 1 <= self.factor < math.inf):
+            raise UserError(
+                f"Restarts after {self.first:g} s, {self.factor:g} times as long each time, up to {self.longest:g} s, "
+                "cannot be; give first >= 0, factor >= 1 and longest >= first."
+            )
 
 
 class Restarts:

@@ -1,7 +1,6 @@
 """The lines of the stream, facedet/1: made and read here alone. docs/stream.md describes them for the outside."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,9 @@ MAX_LINE = 1 << 20
 
 STAGE_TIMES = ("mean_ms", "median_ms", "p95_ms")
 """What metrics say of each stage, in milliseconds."""
+
+MOST = 1e12
+"""No count, time, rate or coordinate of a message is above this: what shows one knows how long it gets."""
 
 Message = Mapping[str, Any]
 """One line of the stream as a dictionary; always with `type`."""
@@ -115,8 +117,8 @@ def _is_frame(message: Message) -> bool:
     """Return whether a frame has its numbers and its faces."""
     faces = message.get("faces")
     return (
-        all(isinstance(message.get(key), int) for key in ("seq", "width", "height"))
-        and isinstance(message.get("captured_at"), int | float)
+        all(_is_count(message.get(key)) for key in ("seq", "width", "height"))
+        and _is_number(message.get("captured_at"))
         and isinstance(faces, list)
         and all(_is_face(face) for face in faces)
     )
@@ -126,7 +128,7 @@ def _is_metrics(message: Message) -> bool:
     """Return whether metrics have their numbers, and times for each stage that they name."""
     stages = message.get("stages")
     return (
-        all(isinstance(message.get(key), int) for key in ("frames", "dropped", "lost", "restarts"))
+        all(_is_count(message.get(key)) for key in ("frames", "dropped", "lost", "restarts"))
         and all(_is_number(message.get(key)) for key in ("at", "seconds", "fps", "fps_now"))
         and isinstance(stages, dict)
         and all(
@@ -137,15 +139,19 @@ def _is_metrics(message: Message) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and 0 <= value <= MOST
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
 
 
 def _is_face(face: Any) -> bool:
     """Return whether a face has four numbers as its box, and a score."""
-    if not isinstance(face, dict) or not isinstance(face.get("score"), int | float):
+    if not isinstance(face, dict) or not _is_number(face.get("score")) or face["score"] > 1:
         return False
     box = face.get("box")
-    return isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
+    return isinstance(box, list) and len(box) == 4 and all(_is_number(v) for v in box)
 
 
 def _line(message: Message) -> bytes:

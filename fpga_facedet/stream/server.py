@@ -1,6 +1,7 @@
 """The stream's server: the same lines to any number of watchers, none of which can hold up or fell it."""
 
 import contextlib
+import errno
 import os
 import selectors
 import socket
@@ -8,13 +9,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.stream.protocol import end_line, error_line
+from fpga_facedet.stream.watchers import Log, Watcher
 
 QUEUE_LINES = 64
-"""Lines kept for watchers that are behind; also the most that one of them is sent before the others' turn."""
+"""Lines kept for watchers that are behind."""
 REPLAY_LINES = 100_000
 REPLAY_BYTES = 64 * 1024 * 1024
 """Lines and bytes kept where later watchers begin at the first line: an hour at 27 frames a second."""
@@ -25,83 +26,6 @@ STALL_SECONDS = 5.0
 MAX_WATCHERS = 64
 _KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 _LISTEN_BACKLOG = 128
-
-
-class _Log:
-    """The latest lines, once for all watchers, each under its number: `first` is the oldest kept, `end` the next.
-
-    `notice` is beside them: only the newest one counts, and `notices` is how many there have been.
-    """
-
-    def __init__(self, most_lines: int, most_bytes: int) -> None:
-        self.first = self.end = self.notices = 0
-        self.notice = b""
-        self._most_lines, self._most_bytes = most_lines, most_bytes
-        self._lines: dict[int, bytes] = {}
-        self._bytes = 0
-
-    def __getitem__(self, number: int) -> bytes:
-        return self._lines[number]
-
-    def first_to_keep(self) -> int:
-        """Return the number of the oldest line that stays when one more comes."""
-        first, size = self.first, self._bytes
-        while first < self.end and (self.end - first >= self._most_lines or size >= self._most_bytes):
-            size -= len(self._lines[first])
-            first += 1
-        return first
-
-    def forget(self, before: int) -> None:
-        """Drop the lines before that number."""
-        while self.first < before:
-            self._bytes -= len(self._lines.pop(self.first))
-            self.first += 1
-
-    def append(self, line: bytes) -> None:
-        """Add a line; nothing is dropped here."""
-        self._lines[self.end] = line
-        self._bytes += len(line)
-        self.end += 1
-
-
-@dataclass(eq=False)
-class _Watcher:
-    """One connection, and where it is in the server's log.
-
-    `next` is the number of the line behind `current`, the rest of the line being sent; `moved` is when it last took
-    any; `noticed` is the number of the log's notice that it has got. `listening` says that its side may still send;
-    one that has closed that half (`nc` without a terminal) still reads.
-    """
-
-    socket: socket.socket
-    log: _Log
-    next: int
-    current: memoryview
-    moved: float
-    noticed: int = 0
-    listening: bool = True
-
-    @property
-    def waiting(self) -> bool:
-        return bool(self.current) or self.next < self.log.end or self.noticed < self.log.notices
-
-    def send(self) -> None:
-        """Send what the socket takes without waiting, a turn at most; raises OSError where the connection is gone."""
-        last = self.next + QUEUE_LINES
-        with contextlib.suppress(BlockingIOError):
-            while self.waiting and self.next < last:
-                if not self.current:
-                    self._take()
-                self.current = self.current[self.socket.send(self.current) :]
-                self.moved = time.monotonic()
-
-    def _take(self) -> None:
-        """Begin with what comes next: the newest notice, so that it does not wait behind lines, then the next line."""
-        if self.noticed < self.log.notices:
-            self.current, self.noticed = memoryview(self.log.notice), self.log.notices
-        else:
-            self.current = memoryview(self.log[self.next])
-            self.next += 1
 
 
 class StreamServer:
@@ -137,11 +61,11 @@ class StreamServer:
         self.host: str = self._listener.getsockname()[0]
         self.port: int = self._listener.getsockname()[1]
         self.dropped = 0
-        self._log = _Log(REPLAY_LINES if replay else QUEUE_LINES, REPLAY_BYTES)
+        self._log = Log(REPLAY_LINES if replay else QUEUE_LINES, REPLAY_BYTES)
         self._replay = replay
         self._frames = 0
-        self._watchers: set[_Watcher] = set()
-        self._leaving: list[_Watcher] = []
+        self._watchers: set[Watcher] = set()
+        self._leaving: list[Watcher] = []
         self._changed = threading.Condition()
         self._given_up = False
         self._closing = False
@@ -241,7 +165,7 @@ class StreamServer:
             if not watcher.waiting:
                 watcher.moved = now
 
-    def _behind(self) -> list[_Watcher]:
+    def _behind(self) -> list[Watcher]:
         """Return the watchers that still need a line which the next one pushes out."""
         first = self._log.first_to_keep()
         return [watcher for watcher in self._watchers if watcher.next < first]
@@ -296,7 +220,7 @@ class StreamServer:
         with self._changed:
             begin = 0 if self._replay and self._log.first == 0 else self._log.end
             # The hello is being sent from the start, not logged: a log that runs over must never lose it.
-            watcher = _Watcher(connection, self._log, begin, memoryview(self._hello), time.monotonic())
+            watcher = Watcher(connection, self._log, begin, memoryview(self._hello), time.monotonic())
             if len(self._watchers) >= MAX_WATCHERS:
                 with contextlib.suppress(OSError), connection:
                     connection.send(error_line(f"There are {MAX_WATCHERS} watchers already; try again later."))
@@ -310,7 +234,7 @@ class StreamServer:
             self._selector.register(connection, selectors.EVENT_READ, watcher)
             self._changed.notify_all()
 
-    def _receive(self, watcher: _Watcher) -> None:
+    def _receive(self, watcher: Watcher) -> None:
         """Throw away what a watcher says (the stream has one direction), and notice that it has gone."""
         try:
             watcher.listening = bool(watcher.socket.recv(4096))
@@ -320,7 +244,7 @@ class StreamServer:
             with self._changed:
                 self._drop(watcher)
 
-    def _drop(self, watcher: _Watcher) -> None:
+    def _drop(self, watcher: Watcher) -> None:
         """Take a watcher out; the server's thread closes it on its next round."""
         self._watchers.discard(watcher)
         self._leaving.append(watcher)
@@ -346,7 +270,7 @@ class StreamServer:
             self._leaving.clear()
             self._changed.notify_all()
 
-    def _set_interest(self, watcher: _Watcher) -> None:
+    def _set_interest(self, watcher: Watcher) -> None:
         """Wake for what a watcher can bring: words while its side is open, room while lines wait."""
         events = (selectors.EVENT_READ if watcher.listening else 0) | (selectors.EVENT_WRITE if watcher.waiting else 0)
         registered = self._selector.get_map().get(watcher.socket)
@@ -376,11 +300,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=_LISTEN_BACKLOG)
-    except socket.gaierror as error:
-        raise UserError(
-            f"'{host}' is no address of this machine; use 127.0.0.1, or 0.0.0.0 for all of them."
-        ) from error
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UserError(
+                f"'{host}' is no address of this machine; use 127.0.0.1 (--host), or 0.0.0.0 for all it has."
+            ) from error
         reason = os.strerror(error.errno or 0).lower()
         raise UserError(
             f"Cannot listen on {host}:{port}: {reason}; choose another port (--port), or 0 for any free one."

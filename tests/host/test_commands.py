@@ -260,7 +260,8 @@ def test_serve_fails_before_it_listens_where_it_can(video, engine):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"Cannot listen on 127.0.0.1:{port}: address already in use"):
             serve(str(video), engine, port=port)
-    for options, said in (({"fps": -1.0}, "below 0"), ({"min_score": 7.0}, "outside"), ({"limit": 0}, "limit of 0")):
+    wrong = (({"fps": -1.0}, "-1 frames a second"), ({"min_score": 7.0}, "outside"), ({"limit": 0}, "limit of 0"))
+    for options, said in wrong:
         with pytest.raises(UserError, match=said):
             serve(str(video), engine, port=0, **options)
     with pytest.raises(UserError, match="There is no source"):

@@ -24,7 +24,11 @@ def test_the_states_arrive_as_systemd_wants_them(tmp_path, abstract):
         notifier.status("97.9 frames\na second")
         notifier.ping()
         notifier.stopping()
+        notifier.stopping()  # from the signal, then from the end: said once
         said = [manager.recv(1000) for _ in range(4)]
+        manager.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            manager.recv(1000)
     assert said == [b"READY=1", b"STATUS=97.9 frames a second", b"WATCHDOG=1", b"STOPPING=1"]
     notifier.ping()  # the manager has gone
     notifier.close()

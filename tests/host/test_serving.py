@@ -1,5 +1,6 @@
 """`serve` as a service: what it says of itself, what systemd hears, and its end at SIGTERM, in a real process."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import pytest
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.host import serving
+from fpga_facedet.host.sources import open_source
 from fpga_facedet.host.stopping import close_in_time, closing_in_time
 from fpga_facedet.host.watchdog import RestartPolicy, StalledError
+from fpga_facedet.native import binding
 from tests.conftest import REPOSITORY
 from tests.host.conftest import BrightnessEngine, Camera
 from tests.host.test_commands import Serving
@@ -65,11 +68,82 @@ def test_a_camera_that_comes_back_goes_on_in_the_same_stream(monkeypatch, engine
     assert got == sorted(set(got)) and got[-1] == 29 and len(got) > 15
 
 
-@pytest.mark.parametrize("options", [{"stall_seconds": 0.0}, {"stall_seconds": float("nan")}, {"min_score": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"stall_seconds": 0.0}, {"stall_seconds": float("nan")}, {"min_score": 1.5}, {"fps": float("nan")}]
+)
 def test_options_that_make_no_sense_are_refused_before_anything_is_opened(monkeypatch, engine, options):
     monkeypatch.setattr(serving, "open_source", lambda *_, **__: pytest.fail("opened"))
-    with pytest.raises(UserError, match="give a"):
+    with pytest.raises(UserError, match="give a|give one"):
         serving.serve("0", engine, **options)
+
+
+def test_a_compiler_that_takes_long_is_no_stage_that_hangs_and_comes_before_ready(video, engine, monkeypatch, tmp_path):
+    """As on a board at the first start; this one compiles nothing in the end, which costs speed alone."""
+    compiler, done = tmp_path / "c++", tmp_path / "done"
+    compiler.write_text(f"#!/bin/sh\nsleep 2.5\ntouch {done}\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("FACEDET_NATIVE", raising=False)
+    monkeypatch.setattr(binding, "_found", functools.cache(binding._found.__wrapped__))
+    order = []
+    frames = open_source(str(video))
+    monkeypatch.setattr(serving, "open_source", lambda *_, **__: order.append(done.exists()) or frames)
+    run = Serving(video, engine, fps=0.0, stall_seconds=0.5)
+    messages = Watcher(run.port).read().done()
+    assert run.done().metrics.frames == 30 and messages[-1]["reason"] == "finished" and order == [True]
+
+
+HANGING_DRIVER = """
+    import ctypes, sys
+    from fpga_facedet.errors import FacedetError, UserError
+    from fpga_facedet.host import commands, serving
+    from tests.host.conftest import BrightnessEngine, Camera
+
+    class Unplugged(Camera):
+        def __iter__(self):
+            for frame in super().__iter__():
+                if frame.seq == 5:
+                    raise UserError("drawn stopped delivering.")
+                yield frame
+
+    opened = []
+
+    def open_source(text, **options):
+        opened.append(text)
+        if len(opened) == 2:
+            print("opening", flush=True)
+            library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+            library.pthread_mutex_lock(mutex)
+            library.pthread_mutex_lock(mutex)  # for good, and no signal gets in, as in a driver
+        return Unplugged(200)
+
+    serving.open_source = open_source
+    with commands.closing_in_time(BrightnessEngine()) as engine:
+        summary = commands.serve(
+            "0", engine, port=0, wait_clients=1, restarts=serving.RestartPolicy(first=0.01),
+            on_listening=lambda where: print(where.port, flush=True), on_warning=lambda text: None,
+        )
+    print("stopped", summary.stopped, flush=True)
+"""
+
+
+def test_sigterm_is_heard_while_a_driver_hangs_in_opening():
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HANGING_DRIVER)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    try:
+        watcher = Watcher(int(process.stdout.readline())).read()
+        assert process.stdout.readline() == "opening\n"
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert (process.returncode, output) == (0, "stopped True\n")
+    assert watcher.done()[-1]["reason"] == "stopped"
 
 
 PROGRAM = """
@@ -131,7 +205,7 @@ def test_sigterm_ends_the_process_in_time_and_systemd_hears_all_of_it(video, tmp
         messages = watcher.read(at_15).done()
         output, _ = process.communicate(timeout=30)
         hear()
-    assert said[0] == b"READY=1" and b"WATCHDOG=1" in said and b"STOPPING=1" in said
+    assert said[0] == b"READY=1" and b"WATCHDOG=1" in said and said.count(b"STOPPING=1") == 1
     assert messages[-1]["type"] == "end" and messages[-1]["reason"] == "stopped"
     assert any(text.startswith(b"STATUS=") and b" frames a second; " in text for text in said)
     if hangs:

@@ -13,7 +13,7 @@ import pytest
 from fpga_facedet.detections import Detections
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.annotate import annotate
-from fpga_facedet.host.pipeline import Result
+from fpga_facedet.host.jobs import Result
 from fpga_facedet.host.sinks import AnnotatedSink, JsonLinesSink, check_annotated_folder, is_stdout
 from fpga_facedet.host.sources import Frame, open_source
 from tests.conftest import REPOSITORY

@@ -83,7 +83,7 @@ def test_a_failure_elsewhere_leaves_the_engine_usable_too():
     ring = RingEngine(BrightnessEngine())
 
     def break_at_5(result):
-        if result.frame.seq == 5:
+        if result.frame.seq >= 5:  # the fifth itself may have been dropped for a newer one
             raise RuntimeError("the disk")
 
     with pytest.raises(RuntimeError, match="the disk"):
@@ -218,7 +218,8 @@ def resident():
 
 @pytest.mark.slow
 def test_memory_does_not_grow_over_100_000_frames():
-    frames, warm_up, allowed = 100_000, 10_000, 4 << 20
+    # The allocator takes 4 to 6 MiB once, somewhere in the first 100,000; 100 bytes a frame would be 9 MiB.
+    frames, warm_up, allowed = 100_000, 10_000, 8 << 20
     image = picture(0, 96, 64)
 
     class Endless(Camera):

@@ -8,6 +8,7 @@ import pytest
 from fpga_facedet.engines.ring import RingEngine
 from fpga_facedet.errors import UserError
 from fpga_facedet.host import pipeline as pipeline_module
+from fpga_facedet.host import supervisor as supervisor_module
 from fpga_facedet.host.metrics import Recorder
 from fpga_facedet.host.notify import Notifier
 from fpga_facedet.host.pipeline import Pipeline
@@ -85,15 +86,15 @@ def test_a_camera_that_fails_is_opened_again_and_the_numbers_go_on():
     assert service.recorder.metrics(time.perf_counter()).restarts == 3
     assert first.closed >= 1 and all(camera.closed for camera in service.opened)
     assert service.warnings[0] == (
-        "drawn stopped delivering. Opening it again in 0.01 s (restart 1 of at most 3 within 600 s)."
+        "Opening it again in 0.01 s (restart 1 of at most 3 within 600 s): drawn stopped delivering."
     )
-    assert service.warnings[1].startswith("There is no camera. ")
+    assert service.warnings[1].endswith(": There is no camera.")
     assert service.supervisor.skipped == 3 and service.closed == [True] and not service.supervisor.stopped
 
 
 def test_one_failure_too_many_ends_the_service_with_the_last_reason():
     service = Service([Failing(2) for _ in range(4)], [BrightnessEngine()])
-    with pytest.raises(GaveUpError, match=r"stopped delivering\. It was opened again 3 times within 600 s in vain"):
+    with pytest.raises(GaveUpError, match=r"^Gave up after 3 restarts within 600 s: drawn stopped delivering\.$"):
         service.supervisor.run()
     assert len(service.warnings) == 3 and GaveUpError.exit_code == 3
     assert service.closed == [False]
@@ -129,7 +130,7 @@ def test_an_engine_that_fails_is_closed_and_opened_again():
     assert (first.closed, second.closed) == (1, 1) and service.opened[1::2] == cameras[1:]
     assert [engine for engine in service.opened if isinstance(engine, BrightnessEngine)] == [second, last]
     assert service.results == sorted(set(service.results)) and len(service.results) > 20
-    assert "the board has gone Opening it again" in service.warnings[0]
+    assert service.warnings[0].endswith(": the board has gone.")
 
 
 def test_an_engine_that_nobody_can_open_again_ends_the_service():
@@ -244,23 +245,103 @@ def test_pings_stay_away_while_something_hangs(tmp_path):
     }
 
 
-def test_an_opening_that_hangs_stops_the_pings_too():
-    free, opening = threading.Event(), threading.Event()
-    service = Service([Failing(2), Camera(2000)], [BrightnessEngine()], limit=5, stall=0.1)
+@pytest.mark.parametrize("device", ["capture", "inference"])
+def test_an_opening_that_hangs_ends_the_service_and_what_opens_late_is_closed(monkeypatch, device):
+    monkeypatch.setattr(supervisor_module, "OPEN_SECONDS", 0.1)
+    free, late = threading.Event(), (Camera() if device == "capture" else Dying())
+    first = [Failing(2), BrightnessEngine()] if device == "capture" else [Camera(2000), Dying()]
+    service = Service([first[0], Camera(2000)], [first[1], BrightnessEngine()], stall=0.05)
 
     def hang():
-        opening.set()
         assert free.wait(20)
-        return service.open(service.sources)
+        return late
+
+    monkeypatch.setattr(service.supervisor, "_open_source" if device == "capture" else "_open_engine", hang)
+    with pytest.raises(StalledError, match=f"The stage '{device}' has been opening its device for"):
+        service.supervisor.run()
+    assert service.closed == [False] and len(service.warnings) == 1
+    free.set()
+    deadline = time.monotonic() + 5
+    while not late.closed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert late.closed == 1
+
+
+def test_a_stop_while_a_device_opens_is_heard_and_what_opens_late_is_closed():
+    free, late = threading.Event(), Camera()
+    service = Service([Failing(2), Camera(2000)], [BrightnessEngine()])
+
+    def hang():
+        threading.Thread(target=service.supervisor.stop).start()
+        assert free.wait(20)
+        return late
 
     service.supervisor._open_source = hang
-    thread = threading.Thread(target=service.supervisor.run, daemon=True)
-    thread.start()
-    assert opening.wait(10)
-    time.sleep(0.15)
-    with pytest.raises(StalledError, match="The stage 'capture' has been opening its device for"):
-        service.supervisor.check()
+    service.supervisor.run()
+    service.supervisor.close()
+    assert service.supervisor.stopped and service.closed == [False] and not late.closed
     free.set()
-    thread.join(10)
-    assert not thread.is_alive()
-    service.supervisor.check()
+    deadline = time.monotonic() + 5
+    while not late.closed and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert late.closed == 1
+
+
+@pytest.mark.parametrize("call", ["acquire", "submit"])
+def test_an_engine_that_ends_is_opened_again_whichever_stage_hears_of_it_first(call):
+    """The stage that fills the slots is told first here; the one that collects only hears it afterwards."""
+    told = threading.Event()
+
+    class Ended(RingEngine):
+        def fail(self):
+            told.set()
+            raise RuntimeError("the board has gone")
+
+        def acquire(self):
+            slot = super().acquire()
+            if call == "acquire" and slot.number == 1:
+                self.fail()
+            return slot
+
+        def submit(self, slot):
+            if call == "submit" and slot.number == 1:
+                self.fail()
+            super().submit(slot)
+
+        def collect(self):
+            assert told.wait(20)
+            time.sleep(0.05)
+            raise RuntimeError("the board has gone")
+
+    service = Service([Camera(2000), Camera(2000)], [Ended(BrightnessEngine()), BrightnessEngine()], limit=20)
+    service.supervisor.run()
+    service.supervisor.close()
+    assert service.recorder.metrics(time.perf_counter()).restarts == 1
+    assert service.results == sorted(set(service.results)) and len(service.results) > 10
+    assert service.warnings == ["Opening it again in 0.01 s (restart 1 of at most 3 within 600 s): the board has gone."]
+
+
+def test_an_engine_that_takes_no_slot_back_is_the_engines_failure():
+    class Ended(RingEngine):
+        def release(self, slot):
+            raise RuntimeError("the board has gone")
+
+    engine = Ended(BrightnessEngine())
+    pipeline = Pipeline(Camera(2000, 3), engine, [], latest=False)
+    with pytest.raises(RuntimeError, match="the board has gone"):
+        pipeline.run()
+    engine.close()
+    assert pipeline.failed_stage == "inference"
+
+
+def test_a_policy_of_no_restarts_ends_with_the_failure_itself():
+    service = Service([Failing(2), Camera()], [BrightnessEngine()], policy=RestartPolicy(most=0))
+    with pytest.raises(UserError, match=r"^drawn stopped delivering\.$"):
+        service.supervisor.run()
+    assert service.opened == [] and service.warnings == []
+
+
+def test_one_restart_in_vain_is_told_as_one():
+    service = Service([Failing(2), Failing(2)], [BrightnessEngine()], policy=RestartPolicy(most=1, first=0.01))
+    with pytest.raises(GaveUpError, match=r"^Gave up after one restart within 600 s: drawn stopped delivering\.$"):
+        service.supervisor.run()

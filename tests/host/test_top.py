@@ -9,7 +9,7 @@ from rich.console import Console
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.metrics import STAGES
 from fpga_facedet.host.top import View, line, render, top
-from fpga_facedet.stream.protocol import parse_line
+from fpga_facedet.stream.protocol import MOST, parse_line
 from tests.host.test_commands import Serving
 from tests.stream.conftest import Watcher
 
@@ -33,7 +33,7 @@ class Clock:
 
 def drawn(view, width=100):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(render(view))
+    console.print(render(view, width))
     return console.file.getvalue()
 
 
@@ -65,6 +65,28 @@ def test_everything_is_there_in_13_lines(view):
     )
 
 
+@pytest.mark.parametrize("width", [60, 40, 30])
+def test_a_narrow_console_gets_less_but_no_broken_lines(view, width):
+    view.take(metrics())
+    rows = drawn(view, width).splitlines()
+    assert {len(row) for row in rows} == {width} and rows[0][0] + rows[0][-1] + rows[-1][0] + rows[-1][-1] == "╭╮╰╯"
+    figures = [row for row in rows if row.endswith(" ms │") or row.endswith(" ms  │")]
+    assert [row.split()[1] for row in figures] == [*STAGES, "latency"] and not any("p95" in row for row in rows)
+    text = " ".join(" ".join(rows).replace("│", " ").split())
+    for part in ("12,345 frames, mean 97.2/s, 2 watching", "12 dropped 0 lost 0 restarts", "as the server says"):
+        assert part in text
+
+
+def test_the_longest_figures_that_are_let_through_are_drawn(view):
+    stages = {"send": {"mean_ms": MOST, "median_ms": MOST, "p95_ms": 0}}
+    stages["total"] = {"mean_ms": MOST, "median_ms": MOST, "p95_ms": MOST}
+    message = metrics(stages=stages, fps=MOST, fps_now=MOST, frames=int(MOST))
+    view.take(parse_line(json.dumps(message).encode(), "here"))
+    for width in (100, 76, 40):
+        text = drawn(view, width)
+        assert max(map(len, text.splitlines())) <= width and text.count("█") < 200
+
+
 def test_bars_are_as_long_as_the_times(view):
     view.take(metrics())
     rows = {row.split()[1]: row for row in drawn(view).splitlines() if row.startswith("│ ") and " ms " in row}
@@ -87,7 +109,7 @@ def test_the_curve_of_the_latency_keeps_its_latest_values(view):
 def test_silence_and_the_end_are_said(view):
     view.take(metrics())
     view._clock.now += 7
-    assert "No word from the server for 7 s; connecting again." in drawn(view)
+    assert "No word from the server for 7 s." in drawn(view)
     view.take({"type": "end", "frames": 9, "reason": "stopped"})
     assert "The stream ended after 9 frames (stopped)." in drawn(view)
 
@@ -108,7 +130,19 @@ def test_what_a_server_says_cannot_move_the_cursor_nor_be_markup(view):
 
 @pytest.mark.parametrize(
     "change",
-    [{"frames": None}, {"fps_now": "9"}, {"fps": float("inf")}, {"stages": []}, {"stages": {"send": {"mean_ms": 1}}}],
+    [
+        {"frames": None},
+        {"frames": -5},
+        {"lost": 10**300},
+        {"fps_now": "9"},
+        {"fps_now": -1.0},
+        {"fps_now": float("nan")},
+        {"fps": float("inf")},
+        {"stages": []},
+        {"stages": {"send": {"mean_ms": 1}}},
+        {"stages": {"send": {"mean_ms": 1, "median_ms": 1e308, "p95_ms": 1}}},
+        {"stages": {"send": {"mean_ms": 1, "median_ms": -1e7, "p95_ms": 1}}},
+    ],
 )
 def test_metrics_that_lack_something_are_refused(change):
     assert parse_line(json.dumps(metrics()).encode(), "here")["fps"] == 97.25
