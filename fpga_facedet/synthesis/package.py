@@ -14,7 +14,7 @@ from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.synthesis.bitfile import read_bit_header
 from fpga_facedet.synthesis.design import Design
 from fpga_facedet.synthesis.hwh import write_hwh
-from fpga_facedet.synthesis.project import OUTDATED, Project, write_project
+from fpga_facedet.synthesis.project import OUTDATED, Project, project_folder, write_project
 from fpga_facedet.synthesis.reports import EVIDENCE, check_timing, routed_figures
 from fpga_facedet.synthesis.tcl import SCRIPT, USER_ID_DIGITS, VERSIONS
 from fpga_facedet.synthesis.vivado import find_vivado, run_vivado
@@ -55,16 +55,19 @@ def build_overlay(
     the routed figures, and the reports. Without Vivado the .bit stays missing and the .hwh is written from the
     description of the design.
 
-    Raises UserError for an accelerator that does not fit the board or is none, for a bitstream that is not of these
-    sources or misses its timing; VivadoError where Vivado fails.
+    Raises UserError for an accelerator that does not fit the board or is none, for a bitstream that is damaged, not of
+    these sources or misses its timing, for a place that cannot be an overlay's; VivadoError where Vivado fails.
     """
     report = progress or unwatched
+    _check_place(out, accelerator, board)
     report("writing the project for Vivado", 0.0)
     project = write_project(accelerator, board)
     program = find_vivado(vivado)
     manifest = Manifest.load(accelerator)
+    _check_alone(out, manifest.model.name)
     packaged = out / f"{manifest.model.name}.bit"
-    if not project.is_built and _is_of(packaged, project):
+    fault = _fault(packaged, project, accelerator) if packaged.exists() and not project.is_built else None
+    if fault == "":
         note = f"{packaged} is of these sources already."
         return Overlay(out, project.folder, Manifest.load(out), packaged, _command(project), (note,))
     if not project.is_built and program is not None:
@@ -74,21 +77,50 @@ def build_overlay(
     report("packaging", 1.0)
     if project.is_built:
         return _package(accelerator, manifest, project, out)
-    if packaged.exists():
+    if fault:
         # It may have cost hours, and nothing here can take its place.
         raise UserError(
-            f"{packaged} is of other sources than the accelerator in {accelerator}; make the new one with "
-            f"'{_command(project)}' and run this again, or move the old one away."
+            f"{fault}; make it again with '{_command(project)}' and run this again, or move {packaged} away."
         )
     return _describe(accelerator, manifest, project, out)
 
 
-def _is_of(bit: Path, project: Project) -> bool:
-    """Return whether `bit`, packaged before, was made from the sources of `project` and is whole."""
-    if not (bit.is_file() and (bit.parent / FILE_NAME).is_file()):
-        return False
-    files = Manifest.load(bit.parent).files
-    return files.get("project_sha256") == project.digest and files.get("bit_sha256") == sha256_of(bit)
+def _check_place(out: Path, accelerator: Path, board: Board) -> None:
+    """Raise UserError where an overlay in `out` would overwrite what it is made from."""
+    place, source, project = out.resolve(), accelerator.resolve(), project_folder(accelerator, board).resolve()
+    if place == source or project in (place, *place.parents):
+        inside = "is the accelerator's own folder" if place == source else "lies in Vivado's project"
+        raise UserError(f"{out} {inside}, whose files the overlay's would overwrite; give --out another folder.")
+
+
+def _check_alone(out: Path, name: str) -> None:
+    """Raise UserError where `out` has another overlay than `name`: a board could not tell which to load."""
+    others = sorted(path.name for path in out.glob("*.hwh") if path.stem != name)
+    if others:
+        raise UserError(f"{out} has {', '.join(others)} of another overlay; give {name} a folder of its own.")
+
+
+def _fault(bit: Path, project: Project, accelerator: Path) -> str:
+    """Return why the overlay with `bit`, packaged before, is not a whole one of the sources of `project`, or ""."""
+    beside = bit.parent / FILE_NAME
+    if not beside.is_file():
+        return f"{bit} has no {FILE_NAME} beside it, which says what it was made from"
+    try:
+        files = Manifest.load(beside).files
+    except UserError as error:
+        # Its own advice is for the manifest of an accelerator.
+        reason = str(error).rsplit(";", 1)[0]
+        return f"{reason}, so it does not say what {bit.name} was made from"
+    if files.get("project_sha256") != project.digest:
+        return f"{bit} is of other sources than the accelerator in {accelerator}"
+    for path in (bit, bit.with_suffix(".hwh")):
+        recorded = files.get(f"{path.suffix[1:]}_sha256")
+        if not path.is_file():
+            return f"{path} is missing"
+        found = sha256_of(path)
+        if found != recorded:
+            return f"{path} is damaged: SHA-256 {found}, its manifest says {recorded}"
+    return ""
 
 
 def _package(accelerator: Path, manifest: Manifest, project: Project, out: Path) -> Overlay:

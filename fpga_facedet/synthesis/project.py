@@ -9,7 +9,9 @@ ACCELERATOR/vivado-<board>/
   vivado/, vivado.log    Vivado's own
 """
 
+import errno
 import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from pathlib import Path
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler.overlay_top import write_overlay_top
+from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, sha256_of, write_text
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.synthesis.design import Design, board_design
@@ -35,6 +38,7 @@ from fpga_facedet.synthesis.tcl import (
 OUTDATED = "result-of-other-sources"
 """Where a result goes that was not made from the sources beside it."""
 _NO_DIGEST = "0" * 64
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ def write_project(accelerator: Path, board: Board) -> Project:
             if _contents(folder) != _contents(fresh):
                 _replace(folder, fresh)
     except OSError as error:
+        if error.errno in _NOT_WRITABLE:
+            raise UserError(
+                f"Cannot write {folder}: {os.strerror(error.errno).lower()}; Vivado's project belongs into the "
+                "accelerator's folder: make that writable, or copy it and name the copy."
+            ) from error
         raise explain_os_error(folder, error) from error
     project = Project(folder, design, digest)
     # What has no stamp is of a run that goes on or did not get to its end, and no result yet.

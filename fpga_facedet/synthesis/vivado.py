@@ -5,8 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from fpga_facedet.errors import FacedetError, UserError
 from fpga_facedet.files import explain_os_error
@@ -57,15 +59,19 @@ def run_vivado(vivado: Path, project: Path, progress: Progress | None = None) ->
 def _watch(command: list[str], folder: Path, keep: Callable[[str], object], report: Progress) -> int:
     """Run `command`, keep all its words, report its stages; return its exit code."""
     stages = [STAGE + stage for stage in STAGES]
-    # Vivado runs synthesis and routing as processes of their own: a group lets us end them all.
+    # Vivado runs synthesis and routing as processes of their own: a group lets us end them all. A Ctrl-C just now would
+    # leave it running with nobody who knows it.
+    release = _hold_interrupt()
     try:
         child = subprocess.Popen(
             command, cwd=folder, text=True, errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
+        release()
         raise UserError(f"Cannot run {command[0]}: {error.strerror}; check that it is Vivado's program.") from error
     try:
+        release()
         assert child.stdout
         for line in child.stdout:
             keep(line)
@@ -75,6 +81,24 @@ def _watch(command: list[str], folder: Path, keep: Callable[[str], object], repo
         return child.wait()
     finally:
         _end_group(child)
+
+
+def _hold_interrupt() -> Callable[[], None]:
+    """Hold Ctrl-C back until the function that this returns is called; where one came, that raises it."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        # Nothing is raised here then.
+        return lambda: None
+    handle = before
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+
+    def release() -> None:
+        signal.signal(signal.SIGINT, handle)
+        if came:
+            handle(*came[0])
+
+    return release
 
 
 def _end_group(child: "subprocess.Popen[str]") -> None:

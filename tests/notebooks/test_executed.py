@@ -131,6 +131,7 @@ def test_swapped_models_give_each_its_own_faces(workshop: MakeWorkshop, golden: 
                 "bits of weights" in str(output)]  # fmt: skip
     assert ">4 / 4<" in "".join(table)
     assert f">{overlays.OTHER_BITS} / 4<" in "".join(table)
+    assert "The loaded hardware was built from the model" in done.text()
     assert "is no longer on the board" in done.text()
 
 

@@ -78,3 +78,18 @@ def test_sources_are_what_the_linter_wants_of_scripts(name: str) -> None:
             lines = ["pass" if line.startswith(("!", "%")) else line for line in "".join(cell["source"]).split("\n")]
             compile("\n".join(lines), name, "exec", dont_inherit=True)
             assert all(len(line) <= 120 for line in lines)
+
+
+def test_what_a_wrong_overlay_shows_is_a_mismatch_of_hashes() -> None:
+    said = "\n".join(text_of(output) for output in outputs_of(book("4_swap_model")))
+    model = re.search(
+        r"hardware was built from the model ([0-9a-f]{32}), the manifest of \S+ is for ([0-9a-f]{32});", said
+    )
+    assert model and model[1] != model[2]
+
+
+@pytest.mark.parametrize("name", [*BOARD_BOOKS, PC_BOOK])
+def test_a_notebook_sends_nobody_on_a_board_to_a_file_that_is_not_there(name: str) -> None:
+    """The wheel brings the notebooks and no docs/; what must be done before they run is said in them."""
+    text = "".join("".join(cell["source"]) for cell in book(name)["cells"])
+    assert "docs/board.md" not in text

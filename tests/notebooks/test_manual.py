@@ -61,3 +61,12 @@ def test_the_packages_to_fetch_are_those_that_pip_would() -> None:
     fetched = {name for name in re.findall(r'^\s*"([^"]+)"', asked, re.M) if name.startswith(("typer", "rich"))}
     assert len(fetched) == 2
     assert fetched == set(re.findall(r'"((?:typer|rich)[^"]*)"', MANUAL.read_text()))
+
+
+def test_the_variable_is_set_where_jupyter_sees_it() -> None:
+    """PYNQ's start_jupyter.sh reads /etc/environment, at boot; what a shell exports never gets there."""
+    book = (REPOSITORY / "fpga_facedet/notebooks/5_regenerate_the_bitstream.ipynb").read_text()
+    for text in (MANUAL.read_text(), book):
+        assert "FACEDET_BITSTREAMS=/home/xilinx/bitstreams >> /etc/environment" in text
+        assert "systemctl restart jupyter" in text
+        assert "export FACEDET_BITSTREAMS" not in text

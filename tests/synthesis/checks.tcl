@@ -24,8 +24,17 @@ proc checks::pins {cell about} {
 		set source [dict get $::nets $path]
 		lassign [pin $source] _ source_kind source_bits
 		if {$source_kind ne $kind} { refuse "$path is a $kind pin and its driver $source a $source_kind pin" }
+		if {[string match reset_* $kind]} { reset $path [dict get $about core] $source }
 		if {$bits ne "any" && $source_bits ne $bits} { refuse "$path has $bits bits and its driver $source $source_bits" }
 	}
+}
+
+# PG164: the reset core takes a reset from outside and gives each clock its own. Ours, stricter: Vivado warns of a reset
+# that is asynchronous to its clock (BD 41-1343), and says nothing of a reset core that waits for itself.
+proc checks::reset {path core source} {
+	set from_core [expr {[dict get $::cells [lindex [split $source /] 0] core] eq "proc_sys_reset"}]
+	if {$core eq "proc_sys_reset" && $from_core} { refuse "$path waits for the reset that it makes: $source" }
+	if {$core ne "proc_sys_reset" && !$from_core} { refuse "the reset $source of $path belongs to no clock" }
 }
 
 proc checks::interfaces {cell about} {
@@ -40,6 +49,8 @@ proc checks::interfaces {cell about} {
 			refuse "the stream of $path has $bits bits, that of $peer $peer_bits"
 		}
 		set peer_cell [lindex [split $peer /] 0]
+		# Ours: Vivado joins a cell with itself, as a test of a DMA does.
+		if {$peer_cell eq $cell} { refuse "$path leads back into $cell" }
 		set clocks [list [dict get $::nets $cell/$clock] [dict get $::nets $peer_cell/$peer_clock]]
 		if {[lindex $clocks 0] ne [lindex $clocks 1]} { refuse "$path and $peer have different clocks: $clocks" }
 		if {$protocol ni {any axis} && $peer_protocol ni [list any $protocol]} {

@@ -30,7 +30,7 @@ proc cores::parameters::processing_system7 {} {
 		PCW_PRESET_BANK0_VOLTAGE {{LVCMOS 1.8V} {LVCMOS 2.5V} {LVCMOS 3.3V}}
 		PCW_PRESET_BANK1_VOLTAGE {{LVCMOS 1.8V} {LVCMOS 2.5V} {LVCMOS 3.3V} {HSTL 1.8V}}
 		PCW_UIPARAM_DDR_PARTNO {{MT41J256M16 RE-125} {MT41K256M16 RE-125} {MT41J128M16 HA-125}}
-		PCW_UIPARAM_DDR_BUS_WIDTH {{16 Bit} {32 Bit}} PCW_UIPARAM_DDR_FREQ_MHZ {range 200 534}
+		PCW_UIPARAM_DDR_BUS_WIDTH {{16 Bit}} PCW_UIPARAM_DDR_FREQ_MHZ {range 200 534}
 		PCW_UIPARAM_DDR_USE_INTERNAL_VREF {0 1}
 		PCW_QSPI_PERIPHERAL_ENABLE {0 1} PCW_QSPI_QSPI_IO {{MIO 1 .. 6} {<Select>}} PCW_QSPI_GRP_SINGLE_SS_ENABLE {0 1}
 		PCW_QSPI_GRP_FBCLK_ENABLE {0 1} PCW_QSPI_PERIPHERAL_FREQMHZ {range 10 200}
@@ -81,8 +81,9 @@ proc cores::shape::processing_system7 {set} {
 	if {[dict get $set PCW_USE_S_AXI_HP0]} {
 		dict set pins S_AXI_HP0_ACLK {in clock 1}
 		dict set interfaces S_AXI_HP0 [list slave axi3 [dict get $set PCW_S_AXI_HP0_DATA_WIDTH] S_AXI_HP0_ACLK]
-		# UG585, table 4-1: DDR from 0 on; the name as in base.tcl of the PYNQ-Z2.
-		dict set segments S_AXI_HP0 {HP0_DDR_LOWOCM 0x40000000}
+		# UG585, table 4-1: DDR from 0 on; the name as in base.tcl of the PYNQ-Z2. Both boards have 512 MiB, one chip of 16
+		# bits: PCW_DDR_RAM_HIGHADDR 0x1FFFFFFF in pynqz2.tcl.
+		dict set segments S_AXI_HP0 {HP0_DDR_LOWOCM 0x20000000}
 	}
 	if {[dict get $set PCW_USE_FABRIC_INTERRUPT] && [dict get $set PCW_IRQ_F2P_INTR]} {
 		dict set pins IRQ_F2P {in interrupt 1}

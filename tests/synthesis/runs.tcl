@@ -9,7 +9,7 @@ proc generate_target {what file} {
 }
 proc make_wrapper {args} {
 	need generated
-	set rest [options make_wrapper $args {-top -import -force} {-files} option]
+	set rest [options make_wrapper $args {-top -import -force} {-files!} option]
 	wants make_wrapper $rest 0
 	if {![info exists option(-top)] || [object file $option(-files)] ne "$::state(design).bd"} { refuse "make_wrapper $args" }
 	# Without -import the wrapper is written but no source of the project.
@@ -21,9 +21,11 @@ proc get_runs {name} {
 	return run:$name
 }
 proc launch_runs {args} {
-	set rest [options launch_runs $args {} {-jobs -to_step} option]
+	set rest [options launch_runs $args {} {-jobs! -to_step} option]
 	wants launch_runs $rest 1
 	need wrapper
+	if {![string is integer -strict $option(-jobs)] || $option(-jobs) < 1} { refuse "launch_runs -jobs $option(-jobs)" }
+	if {![info exists ::state(checkpoints)]} { refuse "the block design is synthesized out of context" }
 	if {$::state(top) ne $::state(wrapper)} { refuse "the top is $::state(top), the wrapper $::state(wrapper)" }
 	set run [lindex $rest 0]
 	set directory [get_property DIRECTORY [get_runs $run]]
@@ -36,14 +38,20 @@ proc launch_runs {args} {
 	switch $run {
 		synth_1 { synthesize $directory }
 		impl_1 {
-			if {![dict exists $::runs synth_1 PROGRESS]} { refuse "impl_1 before synth_1" }
+			# Launched alone it would start synth_1 again (UG835); a result that nobody waited for may be half.
+			if {"synth_1" ni $::waited} { refuse "impl_1 before synth_1 was waited for" }
+			if {![info exists option(-to_step)]} { refuse "launch_runs impl_1 wants -to_step" }
 			implement $directory $option(-to_step)
 		}
 	}
 	dict set ::runs $run PROGRESS 100%
 	dict set ::runs $run STATUS "$run Complete!"
 }
-proc wait_on_run {run} { if {![dict exists $::runs $run]} { refuse "$run was not launched" } }
+set waited {}
+proc wait_on_run {run} {
+	if {![dict exists $::runs $run]} { refuse "$run was not launched" }
+	lappend ::waited $run
+}
 
 # Runs the hook where Vivado would, then looks for each memory that a source names (UG901: it is opened from the folder
 # of the run; Synth 8-4445 where it is not there).
@@ -53,6 +61,7 @@ proc synthesize {directory} {
 	$hook eval [list cd $directory]
 	if {[info exists ::state(hook)]} { $hook eval [list source $::state(hook)] }
 	interp delete $hook
+	complete_sources
 	dict for {path about} $::files {
 		if {[dict get $about file_type] ni {Verilog SystemVerilog}} continue
 		foreach {_ name} [regexp -all -inline {"(?:\./)?([\w.]+\.dat)"} [read_text $path]] {
@@ -65,12 +74,28 @@ proc synthesize {directory} {
 		}
 	}
 }
+# Vivado would name the module that is missing (Synth 8-439) or the line that it does not understand; it is enough here
+# that nothing was forgotten of the folder that a source is from, and that each module has its end.
+proc complete_sources {} {
+	dict for {path about} $::files {
+		if {[dict get $about file_type] ni {Verilog SystemVerilog}} continue
+		foreach beside [glob -directory [file dirname $path] *] {
+			if {![dict exists $::files $beside]} { refuse "[file tail $beside] lies beside [file tail $path] and is not in the project" }
+		}
+		regsub -all {//[^\n]*|/\*([^*]|\*+[^*/])*\*+/|"[^"\n]*"} [read_text $path] {} text
+		foreach word {module function task generate case} {
+			if {[regexp -all "\\m${word}\\M" $text] != [regexp -all "\\mend${word}\\M" $text]} {
+				refuse "$path: not every $word has its end$word"
+			}
+		}
+	}
+}
 proc hook_msg_config {args} {
-	set rest [options set_msg_config $args {} {-id -new_severity} option]
+	set rest [options set_msg_config $args {} {-id! -new_severity!} option]
 	wants set_msg_config $rest 0
 	# UG835, set_msg_config.
 	if {$option(-new_severity) ni {ERROR {CRITICAL WARNING} WARNING INFO STATUS}} { refuse "severity $option(-new_severity)" }
-	if {![regexp {^\w+ \d+-\d+$} $option(-id)]} { refuse "no message $option(-id)" }
+	if {$option(-id) ne "Synth 8-4445"} { refuse "no message $option(-id) is known here" }
 }
 
 proc implement {directory step} {
@@ -131,12 +156,12 @@ proc write_handoff {folder} {
 }
 
 proc open_run {run} {
-	if {![dict exists $::runs $run STATS.WNS]} { refuse "$run has not been run" }
+	if {![dict exists $::runs $run STATS.WNS] || $run ni $::waited} { refuse "$run has not been run and waited for" }
 	set ::state(opened) $run
 }
 proc report {command words flags text} {
 	need opened
-	set rest [options $command $words $flags {-file} option]
+	set rest [options $command $words $flags {-file!} option]
 	wants $command $rest 0
 	set file [open $option(-file) w]
 	puts $file $text
@@ -172,8 +197,15 @@ proc report_power {args} {
 | Confidence Level         | Medium       |}
 }
 
+# Tcl's own command, but that a file which is not where the script looks for Vivado's results is named as such.
+rename file tcl_file
+proc file {what args} {
+	if {$what eq "copy" && ![tcl_file exists [lindex $args end-1]]} { refuse "there is no file [lindex $args end-1]" }
+	return [uplevel 1 [list tcl_file $what {*}$args]]
+}
+
 proc batch {words} {
-	set rest [options vivado $words {-notrace -nolog -nojournal} {-mode -source} option]
+	set rest [options vivado $words {-notrace -nolog -nojournal} {-mode! -source!} option]
 	if {$rest ne "" || $option(-mode) ne "batch"} { refuse "vivado $words" }
 	if {[catch {uplevel #0 [list source $option(-source)]} message]} {
 		puts $message

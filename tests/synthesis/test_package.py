@@ -1,5 +1,6 @@
 """From an accelerator to an overlay's folder, with the stand-in for Vivado and without any."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,9 +139,91 @@ def test_a_packaged_bitstream_survives_its_project(stand_in: Path, accelerator: 
     assert (again.bit, again.manifest) == (first.bit, first.manifest)
     assert not again.project.joinpath("result").exists()
     assert again.notes == (f"{first.bit} is of these sources already.",)
-    assert first.bit is not None
-    first.bit.write_bytes(b"cut off")
-    with pytest.raises(UserError, match="is of other sources"):
+
+
+def test_a_damaged_overlay_is_no_overlay_of_other_sources(stand_in: Path, accelerator: Path, tmp_path: Path) -> None:
+    """Each file that a board loads, in turn: damaged, said so until it is made again, and never loaded before."""
+    out = tmp_path / "out"
+    shutil.rmtree(build_overlay(accelerator, Z2, out, vivado=stand_in).project)
+    for path in (out / "tiny.bit", out / "tiny.hwh"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+        said = f"{path} is damaged: SHA-256 {sha256_of(path)}, its manifest says "
+        for _ in range(2):
+            with pytest.raises(UserError) as caught:
+                build_overlay(accelerator, Z2, out)
+            assert str(caught.value).startswith(said) and "make it again with 'cd " in str(caught.value)
+        assert build_overlay(accelerator, Z2, out, vivado=stand_in).bit is not None
+        assert path.read_bytes() == whole and read_overlay_folder(out)
+        shutil.rmtree(accelerator / "vivado-pynq-z2")
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("tiny.hwh", "tiny.hwh is missing; make it again with"),
+    ("accelerator.json", "tiny.bit has no accelerator.json beside it"),
+])  # fmt: skip
+def test_an_overlay_without_one_of_its_files_is_made_again(
+    stand_in: Path, accelerator: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.rmtree(build_overlay(accelerator, Z2, out, vivado=stand_in).project)
+    (out / name).unlink()
+    for _ in range(2):
+        with pytest.raises(UserError, match=said):
+            build_overlay(accelerator, Z2, out)
+    assert build_overlay(accelerator, Z2, out, vivado=stand_in).bit == read_overlay_folder(out).bit
+
+
+@pytest.mark.parametrize("text", ["{", '{"format": "facedet-accelerator/9"}'])
+def test_a_broken_manifest_of_an_overlay_is_not_taken_for_the_accelerators(
+    stand_in: Path, accelerator: Path, tmp_path: Path, text: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.rmtree(build_overlay(accelerator, Z2, out, vivado=stand_in).project)
+    (out / "accelerator.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        build_overlay(accelerator, Z2, out)
+    assert str(out / "accelerator.json") in str(caught.value) and "build the accelerator" not in str(caught.value)
+    assert str(caught.value).endswith(f"or move {out / 'tiny.bit'} away.")
+    (out / "tiny.bit").unlink()
+    assert build_overlay(accelerator, Z2, out).bit is None and Manifest.load(out)
+
+
+def test_the_accelerators_folder_is_no_overlays(stand_in: Path, accelerator: Path, tmp_path: Path) -> None:
+    before = (accelerator / "accelerator.json").read_bytes()
+    link = tmp_path / "link"
+    link.symlink_to(accelerator)
+    for out in (accelerator, link, accelerator / "rtl" / ".."):
+        with pytest.raises(UserError, match="is the accelerator's own folder"):
+            build_overlay(accelerator, Z2, out, vivado=stand_in)
+    for out in (accelerator / "vivado-pynq-z2", link / "vivado-pynq-z2" / "result"):
+        with pytest.raises(UserError, match="lies in Vivado's project.*give --out another folder"):
+            build_overlay(accelerator, Z2, out, vivado=stand_in)
+    assert (accelerator / "accelerator.json").read_bytes() == before
+    assert not (accelerator / "vivado-pynq-z2").exists()
+    assert build_overlay(accelerator, Z2, accelerator / "overlay", vivado=stand_in).bit is not None
+
+
+def test_a_folder_of_another_overlay_is_refused(stand_in: Path, accelerator: Path, tmp_path: Path) -> None:
+    """A board would not load what came out: it takes one overlay in a folder."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other.hwh").write_text("other")
+    with pytest.raises(UserError, match=r"has other\.hwh of another overlay; give tiny a folder of its own"):
+        build_overlay(accelerator, Z2, tmp_path / "out", vivado=stand_in)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["other.hwh"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_read_only_accelerator_is_said_to_be_one(
+    accelerator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Root, whom tests may run as, writes everywhere: the refusal is the system's, only its occasion is not."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fpga_facedet.synthesis.project.tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(UserError, match="make that writable, or copy it and name the copy"):
         build_overlay(accelerator, Z2, tmp_path / "out")
 
 
@@ -275,8 +359,45 @@ def test_ctrl_c_ends_vivado_and_its_children(stand_in: Path, accelerator: Path, 
     child.send_signal(signal.SIGINT)
     child.communicate()
     for pid in pids.read_text().split():
-        state = Path("/proc") / pid / "stat"
-        assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        wait_for_end(int(pid))
+
+
+def wait_for_end(pid: int) -> None:
+    """Return once the process is no more; it was told to end, and the system may take its time."""
+    state = Path("/proc") / str(pid) / "stat"
+    for _ in range(500):
+        try:
+            if state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail(f"the process {pid} went on")
+
+
+def test_ctrl_c_while_vivado_starts_ends_it_too(
+    accelerator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "vivado"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    started: list[int] = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        """Ctrl-C comes when the process is there and its starter does not yet know."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self.pid)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        build_overlay(accelerator, Z2, tmp_path / "out", vivado=program)
+    assert signal.getsignal(signal.SIGINT) is handler
+    wait_for_end(*started)
 
 
 def test_what_is_no_accelerator_is_refused(tmp_path: Path) -> None:

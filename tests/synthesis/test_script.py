@@ -11,7 +11,7 @@ import pytest
 from fpga_facedet.boards import get_board
 from fpga_facedet.synthesis.design import Cell, Design, Link, Net, board_design
 from fpga_facedet.synthesis.project import Project, write_project
-from fpga_facedet.synthesis.tcl import SCRIPT, VERSIONS, build_script, word
+from fpga_facedet.synthesis.tcl import CONSTRAINTS, HOOK, SCRIPT, VERSIONS, build_script, word
 
 from ..verification import tiny
 
@@ -115,6 +115,13 @@ def with_link(link: Link) -> Change:
     return lambda design: replace(without_link(link.master)(design), links=(*design.links, link))
 
 
+def looped_streams(design: Design) -> Design:
+    """Join the DMA's two streams, and the detector's."""
+    design = without_link("detector/m_axis")(without_link("dma/M_AXIS_MM2S")(design))
+    loops = Link("dma/M_AXIS_MM2S", "dma/S_AXIS_S2MM"), Link("detector/m_axis", "detector/s_axis")
+    return replace(design, links=(*design.links, *loops))
+
+
 def with_segment(number: int, **fields: int) -> Change:
     def change(design: Design) -> Design:
         segments = list(design.segments)
@@ -170,14 +177,23 @@ def with_vlnv(cell: str, vlnv: str) -> Change:
     (with_segment(1, offset=0x8000_0000), "processor/M_AXI_GP0 does not see 0x80000000"),
     (with_segment(1, offset=0x43C0_0800), "65536 bytes at"),
     (with_segment(2, range=0x800), "2048 bytes at"),
-    (with_segment(3, range=0x8000_0000), "has 0x40000000 bytes"),
+    (with_segment(3, range=0x4000_0000), "has 0x20000000 bytes"),
     (without_segment(1), "detector/s_axi has no address for processor/M_AXI_GP0"),
     (without_segment(4), "processor/s_axi_hp0 has no address for dma/M_AXI_S2MM"),
     (with_vlnv("dma", "xilinx.com:ip:axi_dma:7.2"), "Vivado 2022.1 has no core xilinx.com:ip:axi_dma:7.2"),
     (with_vlnv("detector", "xilinx.com:module_ref:other:1.0"), "there is no module other in the project"),
     (lambda design: replace(design, cells=(*design.cells, Cell("dma", design.cell("dma").vlnv, {}))),
      "no name for a new cell: dma"),
-    (lambda design: replace(design, board=replace(design.board, part="xc7z020")), "there is no part xc7z020"),
+    (lambda design: replace(design, board=replace(design.board, part="xc7z010clg400-1")),
+     "has the part xc7z010clg400-1"),
+    (lambda design: replace(design, ports=()), "the interface processor/DDR is not connected"),
+    (moved_sink("resets/ext_reset_in", "resets/peripheral_aresetn"), "waits for the reset that it makes"),
+    (moved_sink("dma/axi_resetn", "processor/FCLK_RESET0_N"), "FCLK_RESET0_N of dma/axi_resetn belongs to no clock"),
+    (without_sink("resets/slowest_sync_clk"), "the clock pin resets/slowest_sync_clk is not connected"),
+    (looped_streams, "dma/M_AXIS_MM2S leads back into dma"),
+    (with_property("processor", PCW_UIPARAM_DDR_BUS_WIDTH="32 Bit"), "is '32 Bit', legal is: {16 Bit}"),
+    (with_property("processor", PCW_FPGA_FCLK0_ENABLE="0"), "there is no pin processor/FCLK_CLK0"),
+    (with_property("interrupts", C_KIND_OF_INTR="0xFFFFFFFF"), "has no parameter C_KIND_OF_INTR"),
 ])  # fmt: skip
 def test_a_wrong_design_is_refused(stand_in: Path, project: Project, change: Change, said: str) -> None:
     rewrite(project, change(project.design))
@@ -205,6 +221,26 @@ def test_a_wrong_design_is_refused(stand_in: Path, project: Project, change: Cha
     ("sources salt.dat", "sources pepper.dat", "there is no file"),
     ("-mode Master", "-mode Slave", "create_bd_intf_port"),
     ("-target_address_space", "-space", "assign_bd_address has no option -space"),
+    ("-range 0x00010000 ", "", "assign_bd_address wants -range"),
+    ("set_property synth_checkpoint_mode None $design", "", "the block design is synthesized out of context"),
+    ("synth_checkpoint_mode None", "synth_checkpoint_mode Hierarchical",
+     "synth_checkpoint_mode Hierarchical of facedet.bd"),
+    ("generate_target all $design", "", "there is no generated yet"),
+    ("finish synth_1", "", "impl_1 before synth_1 was waited for"),
+    ("finish impl_1", "", "impl_1 has not been run and waited for"),
+    ("open_run impl_1", "", "there is no opened yet"),
+    ("update_compile_order -fileset sources_1\n\nstage {block", "\nstage {block", "there is no ordered yet"),
+    ("$name.gen", "$name.srcs", "ERROR: [stand-in] there is no file"),
+    ("set jobs 8", "set jobs many", "launch_runs -jobs many"),
+    ("set jobs 8", "set jobs 0", "launch_runs -jobs 0"),
+    ("-part xc7z020clg400-1", "-part xc7z010clg400-1", "has the part xc7z010clg400-1"),
+    ("[file join $here sources board_shell.sv]", "", "board_shell.sv lies beside"),
+    ("interrupts/S_AXI/Reg", "interrupts/s_axi/Reg", "there is no address segment interrupts/s_axi/Reg"),
+    ("detector/s_axi/reg0", "detector/s_axi/Reg", "there is no address segment detector/s_axi/Reg"),
+    ("dma/S_AXI_LITE]", "dma/s_axi_lite]", "there is no interface dma/s_axi_lite"),
+    ("processor/M_AXI_GP0]", "processor/M_AXI_GP1]", "there is no interface processor/M_AXI_GP1"),
+    ("connect_bd_intf_net [get_bd_intf_ports FIXED_IO] [get_bd_intf_pins processor/FIXED_IO]", "",
+     "the interface processor/FIXED_IO is not connected"),
 ])  # fmt: skip
 def test_a_wrong_script_is_refused(stand_in: Path, project: Project, old: str, new: str, said: str) -> None:
     script = project.folder / SCRIPT
@@ -213,25 +249,69 @@ def test_a_wrong_script_is_refused(stand_in: Path, project: Project, old: str, n
     script.write_text(text.replace(old, new))
     done = run(stand_in, project.folder)
     assert done.returncode == 1 and said in done.stdout
-    assert not (project.result / "facedet.bit").exists()
+    assert not project.is_built
+
+
+@pytest.mark.parametrize(("name", "old", "new", "said"), [
+    (HOOK, "*.dat", "*.mem", "Synth 8-4445: could not open salt.dat"),
+    (HOOK, "[pwd]", "[file dirname [info script]]", "Synth 8-4445: could not open salt.dat"),
+    (HOOK, "8-4445", "8-4444", "no message Synth 8-4444 is known here"),
+    (CONSTRAINTS, "COMPRESS TRUE", "COMPRESS 1", "the constraint 'set_property BITSTREAM.GENERAL.COMPRESS 1"),
+])  # fmt: skip
+def test_a_wrong_hook_or_constraint_is_refused(
+    stand_in: Path, project: Project, name: str, old: str, new: str, said: str
+) -> None:
+    text = (project.folder / name).read_text().split("\n", 1)
+    # The first line is a comment.
+    assert old in text[1]
+    (project.folder / name).write_text(text[0] + "\n" + text[1].replace(old, new))
+    done = run(stand_in, project.folder)
+    assert done.returncode == 1 and said in done.stdout
 
 
 @pytest.mark.parametrize(("old", "new", "said"), [
-    ("X_INTERFACE_INFO = \"xilinx.com:interface:axis:1.0 s_axis TLAST\"", "KEEP = \"1\"", "s_axis consists of"),
+    ('X_INTERFACE_INFO = "xilinx.com:interface:axis:1.0 s_axis TLAST"', 'KEEP = "1"', "s_axis consists of"),
     ("POLARITY ACTIVE_LOW", "POLARITY ACTIVE_HIGH", "detector/aresetn is a reset_high pin"),
-    ("[63:0]  m_axis_tdata", "[31:0]  m_axis_tdata", None),
+    ("[63:0]  m_axis_tdata", "[31:0]  m_axis_tdata", "TKEEP of the master m_axis is out with 4 bits, m_axis_tkeep"),
     ("module facedet_overlay (", "module facedet_other (", "there is no module facedet_overlay"),
+    ("s_axis:m_axis:s_axi,", "s_axis:m_axis,", "the interface s_axi is not associated to any clock"),
+    ("s_axis:m_axis:s_axi,", "s_axis:m_axi:s_axi,", "associated to m_axi, which is no interface"),
+    ("s_axis:m_axis:s_axi,", "s_axis:m_axis:s_axi:s_axis,", "s_axis has two clocks"),
+    ("ASSOCIATED_BUSIF s_axis:m_axis:s_axi, ", "", "the clock aclk has no ASSOCIATED_BUSIF"),
+    (", ASSOCIATED_RESET aresetn", "", "the clock aclk has no ASSOCIATED_RESET"),
+    ("ASSOCIATED_RESET aresetn", "ASSOCIATED_RESET areset", "associated to areset, which is no reset"),
+    ("ASSOCIATED_RESET aresetn", "ASSOCIATED_RST aresetn", "has no setting ASSOCIATED_RST"),
+    ("XIL_INTERFACENAME s_axi,", "XIL_INTERFACENAME s_axil,", "of s_axi is that of another interface"),
+    ("PROTOCOL AXI4LITE", "PROTOCOL AXI4", "s_axi has PROTOCOL AXI4LITE, its attribute says AXI4"),
+    ("PROTOCOL AXI4LITE, ", "", "s_axi has PROTOCOL AXI4LITE, its attribute says (nothing)"),
+    ("input\t[11:0]  s_axi_awaddr", "input\t[3:0]  s_axi_awaddr", "s_axi_araddr is in with 12"),
+    ("[11:0]", "[3:0]", "s_axi is a slave with 32 and 4 bits"),
+    ("output\t[1:0]  s_axi_bresp", "output\ts_axi_bresp", "BRESP of the slave s_axi is out with 2 bits"),
+    ("output\ts_axis_tready", "input\ts_axis_tready", "TREADY of the slave s_axis is out with 1 bits"),
+    ("input\tm_axis_tready", "output\tm_axis_tready", "TREADY of the master m_axis is in with 1 bits"),
+    ("input\t[7:0]  s_axis_tkeep", "input\t[3:0]  s_axis_tkeep", "s_axis_tkeep is in with 4"),
+    ("TDATA_NUM_BYTES 8", "TDATA_NUM_BYTES 4", "s_axis has TDATA_NUM_BYTES 8, its attribute says 4"),
+    ("HAS_TLAST 1", "HAS_TLAST 0", "s_axis has HAS_TLAST 1, its attribute says 0"),
+    ("endmodule", "endmodul", "not every module has its endmodule"),
 ])  # fmt: skip
-def test_a_wrong_top_is_refused(stand_in: Path, project: Project, old: str, new: str, said: str | None) -> None:
+def test_a_wrong_top_is_refused(stand_in: Path, project: Project, old: str, new: str, said: str) -> None:
     top = project.folder / "sources" / "facedet_overlay.v"
     assert old in top.read_text()
     top.write_text(top.read_text().replace(old, new))
     done = run(stand_in, project.folder)
-    if said is None:
-        # The DMA's receiving stream takes the width of what is connected (PG021): not an error of the block design.
-        assert done.returncode == 0
-    else:
-        assert done.returncode == 1 and said in done.stdout
+    assert done.returncode == 1 and "ERROR: [stand-in]" in done.stdout and said in done.stdout
+
+
+def test_a_narrower_stream_is_taken_from_the_top(stand_in: Path, project: Project) -> None:
+    """The DMA's receiving stream takes the width of what is connected (PG021): no error of the block design."""
+    top = project.folder / "sources" / "facedet_overlay.v"
+    before, results, after = top.read_text().partition("// Results to the DMA")
+    for old, new in (("[63:0]  m", "[31:0]  m"), ("[7:0]  m", "[3:0]  m"), ("TDATA_NUM_BYTES 8", "TDATA_NUM_BYTES 4")):
+        assert old in after
+        after = after.replace(old, new)
+    top.write_text(before + results + after)
+    done = run(stand_in, project.folder)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_top_in_systemverilog_is_refused(stand_in: Path, project: Project) -> None:

@@ -57,28 +57,44 @@ def test_a_figure_is_routed_only_where_there_is_a_bitstream(folder: Path) -> Non
 
 @pytest.fixture
 def facedet(tmp_path: Path) -> Path:
-    """A program in the place of facedet that notes how it is called; a build leaves a manifest."""
+    """A program in the place of facedet that notes how it is called."""
     program = tmp_path / "facedet"
-    program.write_text(
-        '#!/bin/sh\necho "$@" >>"$CALLS"\n'
-        '[ "$1" = build ] || exit 0\nwhile [ "$1" != --out ]; do shift; done\nmkdir -p "$2"; : >"$2/accelerator.json"\n'
-    )
+    program.write_text('#!/bin/sh\necho "$@" >>"$CALLS"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program
 
 
-def test_the_script_builds_what_is_missing(facedet: Path, tmp_path: Path) -> None:
-    """In a copy of the folder, so that nothing of the checkout is touched."""
+@pytest.mark.parametrize("called", ["/absolute", "./relative", "../elsewhere"])
+def test_the_script_builds_the_accelerator_anew(facedet: Path, tmp_path: Path, called: str) -> None:
+    """In a copy of the folder, so that nothing of the checkout is touched; an old accelerator is not believed."""
     script = tmp_path / "checkout" / "bitstreams" / "build.sh"
     script.parent.mkdir(parents=True)
     script.write_bytes((BITSTREAMS / "build.sh").read_bytes())
-    calls = tmp_path / "calls"
-    environment = os.environ | {"FACEDET": str(facedet), "CALLS": str(calls)}
-    for _ in range(2):
-        subprocess.run(["sh", str(script), "pynq-z2", "lpyolo-4w4a"], env=environment, check=True)
+    old = tmp_path / "checkout" / "build" / "lpyolo-4w4a-pynq-z2" / FILE_NAME
+    old.parent.mkdir(parents=True)
+    old.write_text("of an older model")
+    calls, here = tmp_path / "calls", tmp_path
+    named = {"/absolute": str(facedet), "./relative": "./facedet", "../elsewhere": "../facedet"}[called]
+    if called == "../elsewhere":
+        here = tmp_path / "else where"
+        here.mkdir()
+    environment = os.environ | {"FACEDET": named, "CALLS": str(calls)}
+    subprocess.run(["sh", str(script), "pynq-z2", "lpyolo-4w4a"], cwd=here, env=environment, check=True)
     build = "build --model lpyolo-4w4a --board pynq-z2 --out build/lpyolo-4w4a-pynq-z2"
     overlay = "overlay build build/lpyolo-4w4a-pynq-z2 --board pynq-z2 --out bitstreams/pynq-z2/lpyolo-4w4a"
-    assert calls.read_text().splitlines() == [build, overlay, overlay]
+    assert calls.read_text().splitlines() == [build, overlay]
+
+
+def test_the_script_finds_the_program_of_the_checkout(facedet: Path, tmp_path: Path) -> None:
+    script, program = tmp_path / "checkout/bitstreams/build.sh", tmp_path / "checkout/.venv/bin/facedet"
+    for path, source in ((script, BITSTREAMS / "build.sh"), (program, facedet)):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(source.read_bytes())
+        path.chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if key != "FACEDET"}
+    calls = tmp_path / "calls"
+    subprocess.run([script, "pynq-z1", "m"], cwd=tmp_path, env=environment | {"CALLS": str(calls)}, check=True)
+    assert len(calls.read_text().splitlines()) == 2
 
 
 def test_the_script_says_how_it_is_used() -> None:

@@ -8,16 +8,20 @@
 source [file join [file dirname [file normalize [info script]]] cores.tcl]
 source [file join [file dirname [file normalize [info script]]] checks.tcl]
 source [file join [file dirname [file normalize [info script]]] runs.tcl]
+source [file join [file dirname [file normalize [info script]]] modules.tcl]
 
 proc standin {name otherwise} {
 	return [expr {[info exists ::env(STANDIN_$name)] ? $::env(STANDIN_$name) : $otherwise}]
 }
 proc refuse {text} { return -code error "ERROR: \[stand-in\] $text" }
 
-# Options of a command into the array named `into`: `flags` stand alone, `valued` take the next word.
+# Options of a command into the array named `into`: `flags` stand alone, `valued` take the next word, and those with a
+# `!` behind must be given (some of them are optional for Vivado, which then chooses).
 proc options {command words flags valued into} {
 	upvar 1 $into option
 	set rest {}
+	set needed [lmap name $valued {expr {[string match *! $name] ? [string trimright $name !] : [continue]}}]
+	set valued [lmap name $valued {string trimright $name !}]
 	for {set at 0} {$at < [llength $words]} {incr at} {
 		set item [lindex $words $at]
 		if {$item in $flags} {
@@ -32,6 +36,7 @@ proc options {command words flags valued into} {
 			lappend rest $item
 		}
 	}
+	foreach name $needed { if {![info exists option($name)]} { refuse "$command wants $name" } }
 	return $rest
 }
 proc wants {command words count} {
@@ -54,12 +59,10 @@ proc version {args} {
 proc release {} { regexp {^\d+\.\d+} [version -short] release; return $release }
 
 proc create_project {args} {
-	set rest [options create_project $args {-force} {-part} option]
+	set rest [options create_project $args {-force} {-part!} option]
 	wants create_project $rest 2
-	# DS190, ordering information: a chip, a package, a speed grade.
-	if {![regexp {^xc7z0(07s|10|12s|14s|15|20|30|35|45)(clg|fbg|ffg|sbg)\d+-[123]$} $option(-part)]} {
-		refuse "there is no part $option(-part)"
-	}
+	# boards/Pynq-Z2/base/base.tcl of PYNQ and the manuals of both boards: they have this part, others are not known here.
+	if {$option(-part) ne "xc7z020clg400-1"} { refuse "no PYNQ-Z1 or PYNQ-Z2 has the part $option(-part)" }
 	lassign $rest ::state(project) ::state(directory)
 	set ::state(part) $option(-part)
 	file mkdir $::state(directory)
@@ -101,7 +104,7 @@ proc get_files {args} {
 	refuse "get_files: there is no file $name"
 }
 proc update_compile_order {args} {
-	options update_compile_order $args {} {-fileset} option
+	options update_compile_order $args {} {-fileset!} option
 	if {$option(-fileset) ne "sources_1"} { refuse "update_compile_order: no fileset $option(-fileset)" }
 	set ::state(ordered) 1
 }
@@ -132,8 +135,9 @@ proc set_one {name value target} {
 			dict set ::files $object file_type $value
 		}
 		"file synth_checkpoint_mode" {
-			# UG994, "Setting the Block Design as an Out-of-Context Module".
-			if {$object ne "$::state(design).bd" || $value ni {None Singular Hierarchical}} { refuse "$name $value of $object" }
+			# UG994, "Setting the Block Design as an Out-of-Context Module". Ours, stricter: None, for out of context each
+			# part is synthesized in a folder of its own, where the hook's memories are not.
+			if {$object ne "$::state(design).bd" || $value ne "None"} { refuse "$name $value of $object" }
 			set ::state(checkpoints) $value
 		}
 		"fileset top" { set ::state(top) $value }
@@ -196,12 +200,13 @@ proc create_bd_design {name} {
 }
 proc create_bd_cell {args} {
 	design_changes
-	set rest [options create_bd_cell $args {} {-type -vlnv -reference} option]
+	set rest [options create_bd_cell $args {} {-type! -vlnv -reference} option]
 	wants create_bd_cell $rest 1
 	set cell [lindex $rest 0]
 	if {![regexp {^[A-Za-z]\w*$} $cell] || [dict exists $::cells $cell]} { refuse "no name for a new cell: $cell" }
 	switch $option(-type) {
 		ip {
+			if {![info exists option(-vlnv)]} { refuse "create_bd_cell -type ip wants -vlnv" }
 			set catalog [expr {[dict exists $cores::known [release]] ? [dict get $cores::known [release]] : ""}]
 			if {![dict exists $catalog $option(-vlnv)]} { refuse "Vivado [release] has no core $option(-vlnv)" }
 			set core [dict get $catalog $option(-vlnv)]
@@ -213,6 +218,7 @@ proc create_bd_cell {args} {
 		}
 		module {
 			need ordered
+			if {![info exists option(-reference)]} { refuse "create_bd_cell -type module wants -reference" }
 			lassign [read_module $option(-reference)] pins interfaces segments
 			dict set ::cells $cell [list core {} vlnv xilinx.com:module_ref:$option(-reference):1.0 set {} \
 				pins $pins interfaces $interfaces spaces {} segments $segments]
@@ -233,70 +239,6 @@ proc shape {cell} {
 	foreach key {interfaces spaces segments optional} { dict set ::cells $cell $key [set $key] }
 }
 
-# A module of the project, from its own source: UG994, "Referencing RTL Modules". Its interfaces are those that the
-# X_INTERFACE_INFO attributes give; its file must not be SystemVerilog.
-proc read_module {name} {
-	foreach path [dict keys $::files] {
-		set type [dict get $::files $path file_type]
-		if {$type ni {Verilog SystemVerilog}} continue
-		set text [read_text $path]
-		if {![regexp -indices "(?n)^module\\s+$name\\s*\\(" $text at]} continue
-		if {$type ne "Verilog"} { refuse "the top of a module reference, $name, must not be $type ($path)" }
-		set begin [lindex $at 1]
-		return [module_ports [string range $text $begin [string first "\n);" $text $begin]]]
-	}
-	refuse "there is no module $name in the project"
-}
-proc module_ports {text} {
-	set pins {}
-	set interfaces {}
-	set data {}
-	set clock ""
-	set pattern {((?:\(\*[^*]*\*\)\s*)*)(input|output)\s+(?:\[(\d+):(\d+)\]\s*)?(\w+)}
-	regsub -all {//[^\n]*} $text {} text
-	foreach {_ attributes direction high low name} [regexp -all -inline $pattern $text] {
-		set bits [expr {$high eq "" ? 1 : $high - $low + 1}]
-		if {![regexp {X_INTERFACE_INFO\s*=\s*"(\S+) (\w+) (\w+)"} $attributes -> vlnv bus signal]} {
-			dict set pins $name [list [expr {$direction eq "input" ? "in" : "out"}] data $bits]
-			continue
-		}
-		switch $vlnv {
-			xilinx.com:signal:clock:1.0 { set clock $name; dict set pins $name {in clock 1} }
-			xilinx.com:signal:reset:1.0 {
-				set low [regexp {POLARITY ACTIVE_LOW} $attributes]
-				dict set pins $name [list in [expr {$low ? "reset_low" : "reset_high"}] 1]
-			}
-			xilinx.com:interface:axis:1.0 {
-				if {$signal eq "TDATA"} {
-					dict set interfaces $bus [list [expr {$direction eq "input" ? "slave" : "master"}] axis $bits $clock]
-				}
-				dict lappend data $bus $signal
-			}
-			xilinx.com:interface:aximm:1.0 {
-				if {$signal eq "WDATA"} { dict set interfaces $bus [list slave axi4lite $bits $clock] }
-				dict lappend data $bus $signal
-			}
-			default { refuse "no interface $vlnv" }
-		}
-	}
-	set segments {}
-	dict for {bus about} $interfaces {
-		# ARM IHI 0022E, B1.1 and IHI 0051A, 2.2: what an interface cannot do without, and what the DMA needs of it.
-		set wanted [expr {[lindex $about 1] eq "axis" ? {TDATA TKEEP TVALID TREADY TLAST} : {AWADDR AWPROT AWVALID
-			AWREADY WDATA WSTRB WVALID WREADY BRESP BVALID BREADY ARADDR ARPROT ARVALID ARREADY RDATA RRESP RVALID RREADY}}]
-		if {[lsort [dict get $data $bus]] ne [lsort $wanted]} { refuse "$bus consists of [dict get $data $bus]" }
-		# UG994: the block of an inferred slave is called reg0.
-		if {[lindex $about 1] eq "axi4lite"} { dict set segments $bus {reg0 0x1000} }
-	}
-	return [list $pins $interfaces $segments]
-}
-proc read_text {path} {
-	set file [open $path]
-	set text [read $file]
-	close $file
-	return $text
-}
-
 proc get_bd_cells {name} {
 	if {![dict exists $::cells $name]} { refuse "there is no cell $name" }
 	return cell:$name
@@ -310,7 +252,7 @@ proc get_bd_pins {path} { return pin:[part_of $path pins] }
 proc get_bd_intf_pins {path} { return interface:[part_of $path interfaces] }
 proc create_bd_intf_port {args} {
 	design_changes
-	set rest [options create_bd_intf_port $args {} {-mode -vlnv} option]
+	set rest [options create_bd_intf_port $args {} {-mode! -vlnv!} option]
 	wants create_bd_intf_port $rest 1
 	# As base.tcl of the PYNQ-Z2 makes them.
 	set known {DDR xilinx.com:interface:ddrx_rtl:1.0 FIXED_IO xilinx.com:display_processing_system7:fixedio_rtl:1.0}
@@ -386,7 +328,7 @@ proc get_bd_addr_segs {path} {
 }
 proc assign_bd_address {args} {
 	design_changes
-	set rest [options assign_bd_address $args {-force} {-offset -range -target_address_space} option]
+	set rest [options assign_bd_address $args {-force} {-offset! -range! -target_address_space!} option]
 	wants assign_bd_address $rest 1
 	set segment [object segment [lindex $rest 0]]
 	set space [object space $option(-target_address_space)]
