@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pynq
 
 from fpga_facedet.detections import Detections
-from fpga_facedet.engines.board import BoardEngine, active_device, close_engine_on
+from fpga_facedet.engines.board import BoardEngine, BoardOptions, active_device, close_engine_on
 from fpga_facedet.engines.hardware import explained
 from fpga_facedet.engines.overlay_folder import find_overlay_folder, read_overlay_folder
 from fpga_facedet.errors import UserError
@@ -45,6 +45,8 @@ class FaceDetector(pynq.Overlay):  # type: ignore[misc]
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, **options: Any) -> None:
         files = read_overlay_folder(_folder_of(folder))
+        # Wrong ones are refused while another FaceDetector still runs.
+        BoardOptions(**options)
         device = active_device()
         # Its DMA must be at rest before the bitstream under it is replaced.
         close_engine_on(device)
@@ -71,14 +73,15 @@ class FaceDetector(pynq.Overlay):  # type: ignore[misc]
             if letterbox is None or (letterbox.frame_height, letterbox.frame_width) != frame.shape[:2]:
                 letterbox = Letterbox.fit(frame.shape[1], frame.shape[0], size.width, size.height)
                 self._letterbox = letterbox
-            slot = self.engine.acquire()
             try:
+                slot = self.engine.acquire()
                 letterbox.apply_rgbx(frame, slot.pixels, size.fill)
+                self.engine.submit(slot)
+                output = self.engine.collect()
             except BaseException:
-                self.engine.release(slot)
+                # A notebook's stop button gets here too; the next call would get this frame's result.
+                self.engine.forsake()
                 raise
-            self.engine.submit(slot)
-            output = self.engine.collect()
         return faces_in_frame(output, self.manifest, letterbox, min_score, nms_iou)
 
     @property

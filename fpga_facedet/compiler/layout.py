@@ -28,6 +28,20 @@ TOP_FILE = "top.sv"
 _GOLDEN_DIGEST, _RTL_DIGEST = "golden_sha256", "rtl_sha256"
 
 
+def is_accelerator(folder: Path) -> bool:
+    """Return whether `folder` holds an accelerator's hardware, as `facedet build` writes it; an overlay has none."""
+    return (folder / RTL / FILE_LIST).is_file()
+
+
+def refuse_overlay(folder: Path) -> None:
+    """Raise UserError where `folder` is an overlay, which has a manifest too, but neither RTL nor golden model."""
+    if any(folder.glob("*.hwh")) and not is_accelerator(folder):
+        raise UserError(
+            f"{folder} is an overlay for a board; give the accelerator it was made of, a folder that `facedet build` "
+            "wrote."
+        )
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Return the entries of a manifest's `files` that tie it to the golden model and to the RTL in `folder`."""
     return {_GOLDEN_DIGEST: sha256_of(folder / GOLDEN), _RTL_DIGEST: _rtl_digest(folder / RTL)}
@@ -48,6 +62,7 @@ def sources(folder: Path) -> list[Path]:
 
     The last one is the top.
     """
+    refuse_overlay(folder)
     listing = folder / RTL / FILE_LIST
     try:
         names = listing.read_text(encoding="utf-8").split("\n")

@@ -94,8 +94,8 @@ def _hash(digest: str, key: str) -> str:
     return digest[:_HASH_DIGITS]
 
 
-# Vivado reads the interfaces of a module in a block design from these attributes (UG994, "Referencing RTL Modules"),
-# and takes a module's top in Verilog, not in SystemVerilog.
+# Vivado reads the interfaces of a module in a block design from these attributes (UG994, "HDL Parameters for Interface
+# Inference"), and takes no SystemVerilog as its top (UG994, "Limitations of the Module Reference Feature").
 _TOP = """\
 // The accelerator of {name} with its board shell. Written by fpga-facedet.
 module {top} (

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from fpga_facedet.engines.board_worker import BoardGoneError, BoardOptions, BoardWorker
 from fpga_facedet.engines.hardware import explained
 from fpga_facedet.engines.overlay_folder import OverlayFolder, read_overlay_folder
-from fpga_facedet.engines.protocol import LostFrameError, Slot, check_frames
+from fpga_facedet.engines.protocol import Slot, check_frames
 from fpga_facedet.manifest import Figure, Manifest
 
-__all__ = ["BoardEngine", "BoardGoneError", "active_device", "close_engine_on", "open_board_engine"]
+__all__ = ["BoardEngine", "BoardGoneError", "BoardOptions", "active_device", "close_engine_on", "open_board_engine"]
 
 
 class BoardEngine:
@@ -79,6 +79,14 @@ class BoardEngine:
         """
         return self._worker.ring.collect()
 
+    def forsake(self) -> None:
+        """Let go of every slot that was acquired and every frame whose result was not collected; does not wait.
+
+        For who is interrupted between `acquire` and `collect` and has the engine alone: the next result is that of the
+        next frame submitted, and no slot is lost.
+        """
+        self._worker.ring.forsake()
+
     def abort(self) -> None:
         """Make all waits end with EngineStopped; any thread may call it. The engine can only be closed then."""
         self._worker.ring.abort()
@@ -86,23 +94,24 @@ class BoardEngine:
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
         """Run letterboxed RGB frames uint8 (N, H, W, 3); return the head's integers int8 (N, grid_h, grid_w, C).
 
-        Raises what `collect` raises for the first frame that fails, after the others on the board are done.
+        Raises what `collect` raises for the first frame that fails. The engine is the caller's alone: an error,
+        Ctrl-C too, lets go of every slot and frame that is under way (`forsake`).
         """
         check_frames(frames, self.manifest)
         head = self.manifest.head
         raw = np.empty((len(frames), head.grid_height, head.grid_width, head.channels), np.int8)
         sent = 0
-        for done in range(len(frames)):
-            while sent < min(len(frames), done + self._depth):
-                slot = self.acquire()
-                slot.pixels[..., :3] = frames[sent]
-                self.submit(slot)
-                sent += 1
-            try:
+        try:
+            for done in range(len(frames)):
+                while sent < min(len(frames), done + self._depth):
+                    slot = self.acquire()
+                    slot.pixels[..., :3] = frames[sent]
+                    self.submit(slot)
+                    sent += 1
                 raw[done] = self.collect()
-            except LostFrameError:
-                self._discard(sent - done - 1)
-                raise
+        except BaseException:
+            self.forsake()
+            raise
         return raw
 
     def close(self) -> None:
@@ -157,14 +166,6 @@ class BoardEngine:
             "shell": {} if self._closed else worker.hardware.counters(),
         }
 
-    def _discard(self, count: int) -> None:
-        """Collect `count` results that nobody wants any more."""
-        for _ in range(count):
-            try:
-                self.collect()
-            except LostFrameError:
-                continue
-
 
 _ENGINES: "weakref.WeakKeyDictionary[Any, BoardEngine]" = weakref.WeakKeyDictionary()
 """The engine of each device: there is one accelerator on a board."""
@@ -196,6 +197,8 @@ def open_board_engine(folder: str | os.PathLike[str], **options: Any) -> BoardEn
     UserError where a file is missing or not the manifest's, where this is no board, or where the hardware refuses.
     """
     files = read_overlay_folder(Path(folder))
+    # Wrong ones are refused while another engine still runs.
+    BoardOptions(**options)
     return BoardEngine(_load(files), files.manifest, **options)
 
 

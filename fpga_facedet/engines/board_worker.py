@@ -16,7 +16,14 @@ import numpy as np
 
 from fpga_facedet import shell
 from fpga_facedet.engines.dma_wait import Waiter, forget_interrupt_files
-from fpga_facedet.engines.hardware import Hardware, HardwareFaultError, HardwareGoneError, explained, result_of
+from fpga_facedet.engines.hardware import (
+    Hardware,
+    HardwareFaultError,
+    HardwareGoneError,
+    explained,
+    result_of,
+    within,
+)
 from fpga_facedet.engines.protocol import LostFrameError, Slot
 from fpga_facedet.engines.slots import Job, SlotRing
 from fpga_facedet.errors import InternalError, UserError
@@ -28,6 +35,8 @@ _OUTPUTS = 2
 """Output buffers: one that the DMA fills while the other is read."""
 _FOLLOW = 0.2
 """How fast the expected time of a transfer follows the measured ones (0..1)."""
+_KEPT: list[Any] = []
+"""Buffers that a DMA which could not be stopped may still write: pynq would free one with the last reference to it."""
 
 
 class BoardGoneError(InternalError):
@@ -127,10 +136,22 @@ class BoardWorker:
             self._give_up(f"The board engine failed ({type(error).__name__}: {error}); please report it.")
         finally:
             await waiter.close()
-            if self.hardware.stop():
-                # A DMA that cannot be stopped may still write: its buffers stay allocated then.
+            if self._at_rest():
                 self._give_back_buffers()
+            else:
+                _KEPT.extend([*self._buffers, *self._outputs])
             forget_interrupt_files()
+
+    def _at_rest(self) -> bool:
+        """Stop the hardware; return whether its DMA surely writes no more. Where not, `last_fault` says so."""
+        why = "it does not end its reset"
+        try:
+            if self.hardware.stop():
+                return True
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+        self.last_fault = f"The board's DMA could not be stopped ({why}), so its buffers stay allocated"
+        return False
 
     def _connect(self) -> Waiter:
         """Open the hardware in this thread, whose event loop pynq's interrupts are bound to."""
@@ -142,7 +163,7 @@ class BoardWorker:
             for number in range(self._options.depth):
                 buffer = hardware.allocate((size.height, size.width, shell.PIXEL_BYTES))
                 self._buffers.append(buffer)
-                self.ring.release(_BoardSlot(number, np.asarray(buffer), buffer))
+                self.ring.add(_BoardSlot(number, np.asarray(buffer), buffer))
             for _ in range(_OUTPUTS):
                 self._outputs.append(hardware.allocate((shell.result_bytes(self._manifest),)))
             if self._options.interrupts:
@@ -165,7 +186,7 @@ class BoardWorker:
                 self._check_deadline()
                 return False
         except HardwareFaultError as fault:
-            self._recover(str(fault))
+            self._recover(fault)
         return True
 
     def _receive(self) -> bool:
@@ -177,7 +198,8 @@ class BoardWorker:
         if came != wanted:
             raise HardwareFaultError(
                 f"The board's DMA channel {channel.title} was done after {came:,} of the result's {wanted:,} bytes: "
-                f"{self.hardware.describe()}"
+                f"{self.hardware.describe()}",
+                channel,
             )
         full = self._outputs[0]
         self._outputs.reverse()
@@ -262,17 +284,21 @@ class BoardWorker:
         stuck = self.hardware.send if going_in else self.hardware.receive
         raise HardwareFaultError(
             f"The board's DMA channel {stuck.title} was stuck for {self._options.timeout:g} s: "
-            f"{self.hardware.describe()}"
+            f"{self.hardware.describe()}",
+            stuck,
         )
 
-    def _recover(self, fault: str) -> None:
+    def _recover(self, fault: HardwareFaultError) -> None:
         """Reset DMA and shell and send the frames on the board again, but for one that has failed too often."""
+        blamed = self._to_blame(fault)
         while True:
             self.recoveries += 1
-            self.last_fault = fault
+            self.last_fault = str(fault)
             self._faults_in_row += 1
             if self._faults_in_row > RECOVERIES:
-                self._give_up(f"{RECOVERIES} resets in a row did not help. {fault}; load the overlay again.")
+                self._give_up(
+                    f"{RECOVERIES} resets in a row did not help against this: {within(fault)}; load the overlay again."
+                )
                 return
             try:
                 self.hardware.reset()
@@ -281,20 +307,28 @@ class BoardWorker:
                 self._give_up(str(error))
                 return
             except HardwareFaultError as error:
-                fault = str(error)
+                fault = error
             else:
-                self._send_again(fault)
+                self._send_again(blamed, fault)
                 return
 
-    def _send_again(self, fault: str) -> None:
-        """Queue the frames that were on the board again; the oldest, which was stuck, at most so many times."""
-        if self._on_board:
-            job = self._on_board[0]
-            job.failures += 1
-            if job.failures >= self._options.attempts:
-                self._on_board.popleft()
+    def _to_blame(self, fault: HardwareFaultError) -> Job | None:
+        """Return the frame that a fault is counted against: the one going in, or the one whose result is next."""
+        if fault.channel is self.hardware.send and self._sending in self._on_board:
+            return self._sending
+        return self._on_board[0] if self._on_board else None
+
+    def _send_again(self, blamed: Job | None, fault: HardwareFaultError) -> None:
+        """Queue the frames that were on the board again; the one to blame at most so many times."""
+        if blamed is not None:
+            blamed.failures += 1
+            if blamed.failures >= self._options.attempts:
+                self._on_board.remove(blamed)
                 self.lost += 1
-                self.ring.finish(job, LostFrameError(f"Frame {job.number} was lost on the board. {fault}."))
+                self.ring.finish(
+                    blamed,
+                    LostFrameError(f"Frame {blamed.number} was lost on the board: {within(fault)}; send it again."),
+                )
         self._put_back()
 
     def _put_back(self) -> None:

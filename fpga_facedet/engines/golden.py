@@ -46,6 +46,7 @@ class GoldenEngine:
         path = Path(path)
         if path.is_dir():
             self.manifest = Manifest.load(path)
+            layout.refuse_overlay(path)
             golden = _accelerators(path)
             layout.check_golden(path, self.manifest)
         else:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ _ALL_ONES = 0xFFFF_FFFF
 _DMA_BITS = {
     _HALTED: "halted",
     _IDLE: "idle",
-    0x10: "DMAIntErr (a length of 0, or a packet longer than its buffer)",
+    0x10: "DMAIntErr (a write to memory failed, or the packet was longer than its buffer)",
     0x20: "DMASlvErr (memory answered with an error)",
     0x40: "DMADecErr (no memory at the buffer's address)",
 }
@@ -51,7 +52,14 @@ _RESET_SECONDS = 0.2
 
 
 class HardwareFaultError(InternalError):
-    """Something on the board went wrong that a reset may cure; the message names the channel and its state."""
+    """Something on the board went wrong that a reset may cure; the message names the channel and its state.
+
+    `channel` is the one it happened on, if any. The message has no full stop: others take it in.
+    """
+
+    def __init__(self, message: str, channel: "Channel | None" = None) -> None:
+        super().__init__(message)
+        self.channel = channel
 
 
 class HardwareGoneError(InternalError):
@@ -73,7 +81,7 @@ class Channel:
         """Return whether the transfer that was started has ended; HardwareFaultError where it failed."""
         status = self.status()
         if status == _ALL_ONES or status & (_ERRORS | _HALTED):
-            raise HardwareFaultError(f"The board's DMA channel {self.title} failed: {self.describe(status)}")
+            raise HardwareFaultError(f"The board's DMA channel {self.title} failed: {self.describe(status)}", self)
         return bool(status & _IDLE)
 
     def start(self, buffer: Any) -> None:
@@ -82,7 +90,7 @@ class Channel:
             self.driver.transfer(buffer)
         except RuntimeError as error:
             raise HardwareFaultError(
-                f"The board's DMA channel {self.title} takes no transfer ({error}): {self.describe()}"
+                f"The board's DMA channel {self.title} takes no transfer ({error}): {self.describe()}", self
             ) from error
 
     def run(self) -> None:
@@ -158,7 +166,12 @@ class Hardware:
 
     def check_identity(self) -> None:
         """Raise UserError unless shell, sizes and hashes are the manifest's."""
-        self._expect(shell.REG_ID, shell.ID, "answers with the ID", "load an overlay of facedet")
+        found = self._read(shell.REG_ID)
+        if found != shell.ID:
+            raise UserError(
+                f"The hardware answers with the ID {found:#010x}, a facedet overlay has {shell.ID:#010x}; load an "
+                "overlay of facedet."
+            )
         version = self._read(shell.REG_VERSION)
         if version >> 16 != shell.VERSION >> 16:
             raise UserError(
@@ -263,7 +276,8 @@ class Hardware:
             self.check_identity()
         except UserError as error:
             raise HardwareGoneError(
-                f"The accelerator vanished from the board while in use, by a power cut or another program. {error}"
+                "The accelerator vanished from the board while in use, by a power cut or another program: "
+                f"{within(error)}"
             ) from error
 
     def _reset_registers(self) -> None:
@@ -284,8 +298,7 @@ class Hardware:
     def _expect(self, register: int, wanted: int, what: str, remedy: str) -> None:
         found = self._read(register)
         if found != wanted:
-            shown = (f"{found:#010x}", f"{wanted:#010x}") if register == shell.REG_ID else (f"{found}", f"{wanted}")
-            raise UserError(f"The hardware {what} {shown[0]}, the manifest wants {shown[1]}; {remedy}.")
+            raise UserError(f"The hardware {what} {found}, the manifest wants {wanted}; {remedy}.")
 
     def _expect_hash(self, register: int, digest: str, what: str) -> None:
         found = "".join(f"{self._read(register + 4 * word):08x}" for word in range(shell.HASH_WORDS))
@@ -303,16 +316,27 @@ def result_of(buffer: Any, manifest: Manifest) -> npt.NDArray[np.int8]:
     return raw.reshape(head.grid_height, head.grid_width, head.channels).copy()
 
 
+def within(error: Exception) -> str:
+    """Return an error's sentence as the end of another one."""
+    text = str(error)
+    return text[:1].lower() + text[1:]
+
+
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what pynq raises where there is no board, or no permission, into one sentence."""
+    """Turn what pynq raises where there is no board, no permission, or no sound overlay, into one sentence."""
     try:
         yield
     except ImportError as error:
         if error.name != "pynq":
             raise UserError(f"This board's pynq does not import ({error}); install pynq again.") from error
         raise UserError(
-            "The engine board needs a PYNQ board: there is no package pynq here; on a PC use --engine golden."
+            "The engine board needs a PYNQ board: there is no package pynq here; on a board use its image's Python "
+            "(sudo -i), on a PC the engine golden."
+        ) from None
+    except ElementTree.ParseError as error:
+        raise UserError(
+            f"pynq cannot read the overlay's hardware description, its .hwh ({error}); copy the whole folder again."
         ) from error
     except PermissionError as error:
         raise _not_root() from error
@@ -321,14 +345,14 @@ def explained() -> Iterator[None]:
             raise _not_root() from error
         if "No Devices Found" in str(error):
             raise UserError(
-                "pynq finds no board here; on a PYNQ board run as root with its environment "
-                "(. /etc/profile.d/xrt_setup.sh, sudo -E), on a PC use --engine golden."
-            ) from error
+                "pynq finds no board here; on a PYNQ board use a root shell with its environment (sudo -i), on a PC "
+                "the engine golden."
+            ) from None
         raise InternalError(f"pynq failed: {error}; restart the board, then load the overlay again.") from error
 
 
 def _not_root() -> UserError:
-    return UserError("The board's hardware is for root alone; run it with sudo -E, or from the board's Jupyter.")
+    return UserError("The board's hardware is for root alone; use a root shell (sudo -i), or the board's Jupyter.")
 
 
 def _registers(pynq: Any, overlay: Any, cell: str) -> Any:

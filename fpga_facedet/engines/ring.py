@@ -34,7 +34,7 @@ class RingEngine:
         size = engine.manifest.input
         self._ring = SlotRing()
         for number in range(depth):
-            self._ring.release(Slot(number, np.zeros((size.height, size.width, PIXEL_BYTES), np.uint8)))
+            self._ring.add(Slot(number, np.zeros((size.height, size.width, PIXEL_BYTES), np.uint8)))
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"facedet-{engine.name}", daemon=True)
         self._thread.start()

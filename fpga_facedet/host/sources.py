@@ -33,6 +33,8 @@ PHOTOGRAPHS = {
 }
 """Photographs that ship inside packages: name -> (import name, name to install, file in the package)."""
 
+SYSTEM_DATA = Path("/usr/share")
+
 OPEN_TIMEOUT_MS = 5_000
 READ_TIMEOUT_MS = 10_000
 """How long a network stream may take to answer and to deliver its next frame."""
@@ -294,8 +296,10 @@ def _photograph(name: str) -> Path:
     """Return the file of a photograph that ships inside a package, without importing the package."""
     module, install, file = PHOTOGRAPHS[name]
     spec = importlib.util.find_spec(module)
-    path = Path(spec.origin).parent / file if spec and spec.origin else None
-    if path is None or not path.is_file():
+    places = [Path(spec.origin).parent] if spec and spec.origin else []
+    # Debian and Ubuntu, and so the boards' images, keep a package's data there.
+    path = next((place / file for place in [*places, SYSTEM_DATA / module] if (place / file).is_file()), None)
+    if path is None:
         raise UserError(f"The photograph '{name}' comes with {install}; install it (pip install {install}).")
     return path
 

@@ -110,11 +110,16 @@ class ShellProcess:
         """
         self._ask(_WRITE, offset, value | strobes << 32, address_delay | data_delay << 32, answer_delay)
 
-    def send(self, data: bytes, last: bool = True) -> None:
-        """Queue bytes for the input, 8 a beat, TLAST with the last of them if `last`; no time passes."""
+    def send(self, data: bytes, last: bool = True, *, keeps: "bytes | None" = None) -> None:
+        """Queue bytes for the input, 8 a beat, TLAST with the last of them if `last`; no time passes.
+
+        TKEEP is all ones, in the last beat for the bytes that there are; or `keeps`, a byte for each beat.
+        """
         if last and not data:
             raise InternalError("A packet of no bytes has no beat to end with.")
-        self._ask(_SEND, len(data), int(last), payload=data)
+        if keeps is not None and len(keeps) != -(-len(data) // shell.BEAT_BYTES):
+            raise InternalError(f"There are {len(keeps)} keeps for the beats of {len(data)} bytes.")
+        self._ask(_SEND, len(data), int(last), len(keeps or b""), payload=data + (keeps or b""))
 
     def step(self, cycles: int) -> None:
         """Let so many clock cycles pass."""

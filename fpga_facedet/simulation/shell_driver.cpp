@@ -31,7 +31,7 @@ enum ExitCode { EXIT_PROTOCOL = 4, EXIT_USE = 5 };
 enum Operation : uint64_t {
     READ = 1,       // offset, cycles until the answer is taken -> the register
     WRITE,          // offset, value | strobes << 32, cycles until address | data << 32, cycles until the answer is taken
-    SEND,           // bytes, is it the packet's end, then the bytes
+    SEND,           // bytes, is it the packet's end, beats with a TKEEP of their own (all or 0), then bytes and TKEEPs
     STEP,           // cycles
     RECEIVE,        // most bytes -> was that the packet's end, then the bytes
     RUN_TO_OUTPUT,  // most cycles -> is there a packet's end
@@ -89,12 +89,12 @@ class Bench {
         model->aresetn = 1;
     }
 
-    void send(const std::vector<uint8_t> &bytes, bool last) {
+    void send(const std::vector<uint8_t> &bytes, bool last, const std::vector<uint8_t> &keeps) {
         for (size_t at = 0; at < bytes.size(); at += BEAT_BYTES) {
             Beat beat;
             const size_t count = std::min(BEAT_BYTES, bytes.size() - at);
             std::memcpy(&beat.data, &bytes[at], count);
-            beat.keep = uint8_t((1u << count) - 1);
+            beat.keep = keeps.empty() ? uint8_t((1u << count) - 1) : keeps.at(at / BEAT_BYTES);
             beat.last = last && at + count == bytes.size();
             to_send.push_back(beat);
         }
@@ -280,9 +280,10 @@ void serve(Bench &bench, FILE *requests, FILE *answers) {
             case READ: answer[0] = bench.read(a, b); break;
             case WRITE: bench.write(a, uint32_t(b), unsigned(b >> 32), uint32_t(c), c >> 32, d); break;
             case SEND: {
-                std::vector<uint8_t> bytes(a);
+                std::vector<uint8_t> bytes(a), keeps(c);
                 if (std::fread(bytes.data(), 1, a, requests) != a) return;
-                bench.send(bytes, b);
+                if (std::fread(keeps.data(), 1, c, requests) != c) return;
+                bench.send(bytes, b, keeps);
                 break;
             }
             case STEP:

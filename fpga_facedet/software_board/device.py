@@ -30,9 +30,10 @@ ARCHITECTURE = "armv7l"
 ALL_ONES = 0xFFFF_FFFF
 
 SLCR_BASE, SLCR_RANGE = 0xF800_0000, 0x1000
-# System-level control registers that pynq's Clocks use, as the PYNQ-Z2's boot leaves them (TRM UG585, register details
-# of slcr): PLLs of 26, 21 and 20 times 50 MHz for processor, memory and I/O; the processor at a half of its PLL; each
-# clock of the programmable logic at the I/O PLL divided by 5 and 2.
+# System-level control registers that pynq's Clocks use, as the PYNQ-Z2's boot leaves them (module slcr of TRM UG585,
+# whose text was not read again to check them; tests check what pynq's Clocks read out of them): PLLs of 26, 21 and 20
+# times 50 MHz for processor, memory and I/O; the processor at a half of its PLL; each clock of the programmable logic
+# at the I/O PLL divided by 5 and 2.
 _SLCR_AT_BOOT = {0x100: 26 << 12, 0x104: 21 << 12, 0x108: 20 << 12, 0x120: 0x1F00_0200} | {
     0x170 + 16 * clock: 0x0020_0500 for clock in range(4)
 }
@@ -84,7 +85,7 @@ class SoftwareBoard(Device):  # type: ignore[misc]
         self.flushes = self.invalidates = 0
         self._lock = compute.lock
         self._slcr = dict(_SLCR_AT_BOOT)
-        self._injected_errors: dict[int, int] = {}
+        self.injected_errors = self._results_seen = 0
         self._state = ExitStack()
         self._uio: dict[int, UioDevice] = {}
         with self._lock:
@@ -124,6 +125,7 @@ class SoftwareBoard(Device):  # type: ignore[misc]
     def _unload(self) -> None:
         self.compute.stop()
         self.powered = True
+        self.injected_errors = 0
         self.dma: AxiDma | None = None
         self.controller: InterruptController | None = None
         self._cells: dict[int, Any] = {}
@@ -234,6 +236,11 @@ class SoftwareBoard(Device):  # type: ignore[misc]
         dma = self.dma
         if dma is None or not self.powered:
             return
+        while self._results_seen < dma.receive.done:
+            fault = self.faults.find("error_bits", self._results_seen)
+            if fault is not None:
+                self.injected_errors |= shell.ERROR_SHORT_FRAME if fault.value is None else int(fault.value)
+            self._results_seen += 1
         inside = dma.send.done > dma.receive.done
         if inside and self.faults.take("power_cut_mid_frame", dma.send.done - 1):
             self.cut_power()
@@ -273,7 +280,7 @@ class SoftwareBoard(Device):  # type: ignore[misc]
     def invalidate(self, block: Block, offset: int, _: int, count: int) -> None:
         """Drop a buffer's part from the cache; as `flush`."""
         self.invalidates += 1
-        frame = self.dma.receive.done - 1 if self.dma else 0
+        frame = self.dma.receive.latest_in(block.address, block.size) if self.dma else None
         if not self.faults.find("missing_invalidate", frame):
             self.memory.invalidate(block, *_synchronised(block, offset, count))
 
@@ -283,12 +290,11 @@ class _Detector:
 
     def __init__(self, board: SoftwareBoard) -> None:
         self._board = board
-        self._shown: set[int] = set()
 
     def read(self, offset: int) -> int:
         value = self._board.compute.read(offset)
         if offset == shell.REG_ERRORS:
-            return value | self._injected()
+            return value | self._board.injected_errors
         for name, (first, words) in _FAULTY.items():
             fault = self._board.faults.find(name)
             if fault and first <= offset < first + 4 * words:
@@ -296,19 +302,9 @@ class _Detector:
         return value
 
     def write(self, offset: int, value: int) -> None:
-        if offset == shell.REG_ERRORS and self._injected() & value:
-            self._shown.add(self._frame)
+        if offset == shell.REG_ERRORS:
+            self._board.injected_errors &= ~value
         self._board.compute.write(offset, value)
-
-    @property
-    def _frame(self) -> int:
-        return self._board.dma.receive.done - 1 if self._board.dma else -1
-
-    def _injected(self) -> int:
-        fault = self._board.faults.find("error_bits", self._frame)
-        if fault is None or self._frame < 0 or self._frame in self._shown:
-            return 0
-        return shell.ERROR_SHORT_FRAME if fault.value is None else int(fault.value)
 
 
 _FAULTY = {

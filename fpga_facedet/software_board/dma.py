@@ -22,7 +22,9 @@ CR_RESET = 1 << 2
 CR_IOC_ENABLE = 1 << 12
 CR_ERROR_ENABLE = 1 << 14
 _CR_RESET_VALUE = 0x0001_0002
-_CR_WRITABLE = CR_RUN | CR_IOC_ENABLE | 1 << 13 | CR_ERROR_ENABLE | 0xFF << 16 | 0xFF << 24
+_CR_THRESHOLD = 0xFF << 16
+"""The interrupt threshold, at least 1: writing 0 leaves it as it is."""
+_CR_WRITABLE = CR_RUN | CR_IOC_ENABLE | 1 << 13 | CR_ERROR_ENABLE | _CR_THRESHOLD | 0xFF << 24
 
 SR_HALTED = 1 << 0
 SR_IDLE = 1 << 1
@@ -132,11 +134,14 @@ class Channel:
     def _control(self, value: int) -> None:
         if value & CR_RUN and self.status & _SR_ERRORS:
             raise Misuse(f"{self.name}: started after an error, from which only a reset leads back")
+        if not value & _CR_THRESHOLD:
+            value |= self.control & _CR_THRESHOLD
         self.control = _CR_RESET_VALUE & ~_CR_WRITABLE | value & _CR_WRITABLE
         if value & CR_RUN:
             self.status &= ~SR_HALTED
         elif not self.status & SR_HALTED:
-            # "Pending transfers are flushed or completed. AXI4-Stream outs are potentially terminated early."
+            # PG021, DMACR.RS: in direct register mode what is pending may be finished or thrown away, and a packet
+            # may be broken off. Here it is always broken off.
             self.status = self.status & ~SR_IDLE | SR_HALTED
             self.abort()
 
@@ -207,6 +212,14 @@ class ReceiveChannel(Channel):
 
     name = "S2MM"
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._landed: dict[int, int] = {}
+
+    def latest_in(self, address: int, size: int) -> int | None:
+        """Return the number of the latest result that was received into this memory, None where there was none."""
+        return max((frame for at, frame in self._landed.items() if address <= at < address + size), default=None)
+
     def reset(self) -> None:
         """Also forget the packet that the fault `early_done` drops the rest of."""
         super().reset()
@@ -236,24 +249,28 @@ class ReceiveChannel(Channel):
         if early and self._received + len(data) >= end:
             data, self._dropping, last = data[: end - self._received], not last, True
         if self._received + len(data) > self._room or (self._received + len(data) == self._room and not last):
-            # "This error is flagged if the incoming packet is bigger than what is specified in the length register."
-            self._write(data[: self._room - self._received])
-            self.fail(SR_INTERNAL_ERROR)
+            # PG021 says two things of a packet longer than S2MM_LENGTH: DMASR.DMAIntErr is set (description of that
+            # bit), and the behaviour is undefined (note on the length register). Here it is the error.
+            if self._write(data[: self._room - self._received]):
+                self.fail(SR_INTERNAL_ERROR)
             return
-        self._write(data)
-        if last:
+        if self._write(data) and last:
             self.length = self._received
+            self._landed[self._address] = self._frame
             self.muted = self.faults.find("missing_interrupt", self._frame) is not None
             self.complete()
             if not self._dropping:
                 self.compute.disarm()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> bool:
+        """Write beats to memory; False where nothing answers there, and the transfer has failed."""
         try:
             self.memory.write(self._address + self._received, data)
         except BusError:
             self.fail(SR_DECODE_ERROR)
+            return False
         self._received += len(data)
+        return True
 
 
 class AxiDma:

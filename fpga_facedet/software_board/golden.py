@@ -17,6 +17,10 @@ from fpga_facedet.manifest import Manifest
 from fpga_facedet.software_board.compute import Accepted, Take
 
 _ASSUMED_CLOCK_MHZ = 100.0
+_RESET_SECONDS = 0.001
+"""How long CONTROL tells of a reset: the hardware's 32 cycles are over before a program could look."""
+_WAITING_BEATS = 2
+"""Beats that the register in front of the shell takes in of a packet that has not begun (rtl/axis_skid.sv)."""
 
 
 def golden_compute(engine: Engine, *, frame_seconds: float = 0.0, interval_seconds: float = 0.0) -> "GoldenCompute":
@@ -35,9 +39,9 @@ class _Frame:
 
 
 class GoldenCompute:
-    """The shell's rules (docs/shell.md) without its cycles: a frame goes in evenly, a result comes out at once.
+    """The shell's rules (docs/shell.md) without its cycles: a packet goes in evenly, a result comes out at once.
 
-    Two threads: one takes packets in, one computes; both end with `stop`.
+    A test compares it with the shell's RTL. Two threads: one takes packets in, one computes; both end with `stop`.
     """
 
     def __init__(self, engine: Engine, frame_seconds: float, interval_seconds: float) -> None:
@@ -53,15 +57,19 @@ class GoldenCompute:
 
     def set_time(self, frame_seconds: float, interval_seconds: float) -> None:
         """Change the modelled time of a frame and the interval between frames, both in seconds."""
-        self.frame_seconds, self.interval_seconds = frame_seconds, interval_seconds
-        # What is inside while the pipeline is full, and the result that waits at its end.
-        self._room = 1 + max(1, math.ceil(frame_seconds / interval_seconds) if interval_seconds else 1)
+        with self.lock:
+            self.frame_seconds, self.interval_seconds = frame_seconds, interval_seconds
+            # What is inside while the pipeline is full, and the result that waits at its end.
+            self._room = 1 + max(1, math.ceil(frame_seconds / interval_seconds) if interval_seconds else 1)
+            self._changed.notify_all()
 
     def _forget(self) -> None:
-        self._packet, self._offered = b"", 0.0
+        self._packet, self._passed, self._feeding = b"", 0, False
+        self._waiting = b""
         self._accepted: Accepted | None = None
-        self._frame, self._begun_at = bytearray(), 0.0
-        self._in_packet = self._dropping = self._tells_reset = False
+        self._frame, self._begun_at, self._feeding_since = bytearray(), 0.0, 0.0
+        self._in_packet = self._dropping = False
+        self._filling_until = self._resetting_until = -math.inf
         self._inside: deque[_Frame] = deque()
         self._result: bytes | None = None
         self._owner: _Frame | None = None
@@ -93,8 +101,7 @@ class GoldenCompute:
     def read(self, offset: int) -> int:
         """Return a register; see Compute."""
         if offset == shell.REG_CONTROL:
-            told, self._tells_reset = self._tells_reset, False
-            return int(told)
+            return int(self._resetting)
         if offset == shell.REG_CYCLES_LOW:
             cycles = self._cycles(time.monotonic() - self._zero)
             self._high = cycles >> 32
@@ -127,11 +134,17 @@ class GoldenCompute:
     def _cycles(self, seconds: float) -> int:
         return round(seconds * (self.manifest.clock_mhz or _ASSUMED_CLOCK_MHZ) * 1e6)
 
+    @property
+    def _resetting(self) -> bool:
+        return time.monotonic() < self._resetting_until
+
     def _status(self) -> int:
+        self._pass()
         return (
             shell.STATUS_IN_PACKET * self._in_packet
             | shell.STATUS_OUT_PACKET * (self._result is not None)
             | shell.STATUS_DROPPING * self._dropping
+            | shell.STATUS_FILLING * (time.monotonic() < self._filling_until)
         )
 
     def write(self, offset: int, value: int) -> None:
@@ -143,71 +156,113 @@ class GoldenCompute:
             self._changed.notify_all()
 
     def _reset(self, forget: bool) -> None:
-        self._tells_reset = True
+        self._pass()
+        self._resetting_until = time.monotonic() + _RESET_SECONDS
         self._inside.clear()
         self._frame.clear()
-        self._last_out = -math.inf
+        self._filling_until = self._last_out = -math.inf
+        if forget:
+            self._in_packet = self._dropping = False
+            self._waiting, self._result = b"", None
+            return
         if self._in_packet:
             self._errors |= shell.ERROR_CUT_INPUT
-        self._in_packet = self._in_packet and not forget
         self._dropping = self._in_packet
-        if self._result is not None:
-            # Its first beat waits at the output, and a beat that is offered may not change.
+        # Its first beat waits at the output, and a beat that is offered may not change; some results are one beat.
+        if self._result is not None and self._owner is not None and len(self._result) > shell.BEAT_BYTES:
             self._errors |= shell.ERROR_CUT_OUTPUT
-            rest = len(self._result) - shell.BEAT_BYTES
-            self._result = None if forget else self._result[: shell.BEAT_BYTES] + bytes(rest)
+            self._result = self._result[: shell.BEAT_BYTES].ljust(len(self._result), b"\0")
+        self._owner = None
 
     # Input
 
     def send(self, packet: bytes, accepted: Accepted) -> None:
         """Offer a packet; see Compute."""
-        self._packet, self._accepted, self._offered = packet, accepted, math.inf
+        self._packet, self._accepted = self._waiting + packet, accepted
+        self._passed, self._feeding, self._waiting = 0, False, b""
         self._changed.notify_all()
 
     def cut_input(self) -> None:
         """Keep what has gone in by now, in whole beats; see Compute."""
         if self._accepted is not None:
-            passed = (time.monotonic() - self._offered) / self.interval_seconds if self.interval_seconds else 0.0
-            beats = int(min(max(passed, 0.0), 1.0) * (len(self._packet) // shell.BEAT_BYTES))
-            if beats:
-                self._put(self._packet[: beats * shell.BEAT_BYTES], False)
-        self._packet, self._accepted = b"", None
+            self._pass()
+            if not self._feeding:
+                self._waiting = self._packet[: _WAITING_BEATS * shell.BEAT_BYTES]
+        self._packet, self._accepted, self._feeding = b"", None, False
         self._changed.notify_all()
 
+    def _pass(self) -> None:
+        """Take in what has gone in by now of the packet that goes in evenly, in whole beats, but not its last one."""
+        if not self._feeding or not self.interval_seconds or (self._resetting and not self._dropping):
+            return
+        share = (time.monotonic() - self._feeding_since) / self.interval_seconds
+        beats = min(int(share * len(self._packet) / shell.BEAT_BYTES), (len(self._packet) - 1) // shell.BEAT_BYTES)
+        passed = max(beats * shell.BEAT_BYTES, self._passed)
+        self._put(self._packet[self._passed : passed], False)
+        self._passed = passed
+
     def _put(self, data: bytes, last: bool) -> None:
-        """Take beats in, by the rules of rtl/shell_input.sv."""
+        """Take beats in, whole ones but for the last of a packet, by the rules of rtl/shell_input.sv."""
+        if not data:
+            return
         size = shell.frame_bytes(self.manifest)
         if not self._dropping:
-            self._frame += data
-        if last and not self._dropping:
-            if len(self._frame) != size:
-                self._errors |= shell.ERROR_LONG_FRAME if len(self._frame) > size else shell.ERROR_SHORT_FRAME
-            pixels = bytes(self._frame[:size]).ljust(size, b"\0")
-            self._inside.append(_Frame(pixels, self._begun_at))
-            self._frame.clear()
+            room = -(-size // shell.BEAT_BYTES) * shell.BEAT_BYTES - len(self._frame)
+            self._frame += data[:room]
+            ended = last and len(data) <= room
+            # The fourth byte of a pixel is nobody's loss.
+            pixels_bytes = (len(self._frame) + 1) // shell.PIXEL_BYTES * shell.PIXEL_BYTES
+            if pixels_bytes >= size:
+                if not ended or pixels_bytes > size:
+                    self._errors |= shell.ERROR_LONG_FRAME
+                self._dropping = not ended
+                self._begin(size)
+            elif ended:
+                self._errors |= shell.ERROR_SHORT_FRAME
+                self._filling_until = time.monotonic() + self.interval_seconds * (size - pixels_bytes) / size
+                self._begin(pixels_bytes)
         self._in_packet = not last
         self._dropping = self._dropping and not last
         self._frames_in += last
 
+    def _begin(self, count: int) -> None:
+        """Let the frame in: `count` bytes of what has been gathered, and zeros where that is not all."""
+        pixels = bytes(self._frame[:count]).ljust(shell.frame_bytes(self.manifest), b"\0")
+        self._inside.append(_Frame(pixels, self._begun_at))
+        self._frame.clear()
+        self._changed.notify_all()
+
     def _feed(self, run: int) -> None:
-        """Take packets in, each over `interval_seconds`, while there is room inside."""
+        """Take packets in, each over `interval_seconds`, while the shell does."""
         while self._run == run:
-            accepted = self._accepted
-            if accepted is None or (len(self._inside) >= self._room and not self._dropping):
+            accepted, now = self._accepted, time.monotonic()
+            offered = accepted is not None or self._waiting
+            if not offered or (len(self._inside) >= self._room and not self._in_packet):
                 self._changed.wait()
                 continue
-            begun = self._offered = max(time.monotonic(), self._last_in + self.interval_seconds)
+            # What is dropped goes on in a reset.
+            closed = max(self._filling_until, -math.inf if self._dropping else self._resetting_until)
+            begun = max(self._last_in + self.interval_seconds, closed)
+            if now < begun:
+                self._changed.wait(begun - now)
+                continue
             if not self._in_packet:
-                self._begun_at = begun
-            if self._wait_until(begun + self.interval_seconds, partial(self._offers, accepted), run):
-                packet, self._packet, self._accepted = self._packet, b"", None
-                self._last_in = begun
-                self._put(packet, True)
+                self._begun_at = now
+            if accepted is None:
+                waiting, self._waiting = self._waiting, b""
+                self._put(waiting, False)
+                continue
+            self._last_in = self._feeding_since = now
+            self._feeding = True
+            if self._wait_until(now + self.interval_seconds, partial(self._offers, accepted), run):
+                rest = self._packet[self._passed :]
+                self._packet, self._accepted, self._feeding = b"", None, False
+                self._put(rest, True)
                 accepted()
                 self._changed.notify_all()
 
     def _offers(self, accepted: Accepted) -> bool:
-        return self._accepted is accepted
+        return self._accepted is accepted and self._feeding
 
     # Output
 
@@ -264,7 +319,8 @@ class GoldenCompute:
             frame = self._inside.popleft()
             self._frame_cycles = self._cycles(now - frame.begun) & 0xFFFF_FFFF
             since = now - self._last_out
-            self._interval_cycles = self._cycles(since) & 0xFFFF_FFFF if math.isfinite(since) else 0
+            if math.isfinite(since):
+                self._interval_cycles = self._cycles(since) & 0xFFFF_FFFF
             self._last_out = now
         take(result, True)
         self._changed.notify_all()

@@ -1,8 +1,9 @@
 """Interrupts from the DMA to pynq's coroutines: the AXI interrupt controller, and Linux' userspace I/O behind it.
 
 The controller is that of PG099 (AXI INTC v4.1, "Register Space") with level inputs and without its vectors, priorities
-and fast mode, which pynq does not use. The device is what the kernel's uio_pdrv_genirq driver makes of the controller's
-output: a write of anything but zero lets one interrupt through, and a read tells how many there have been.
+and fast mode, which pynq does not use; the guide's text was not read again to check it. The device is what the kernel's
+uio_pdrv_genirq driver makes of the controller's output: a write of anything but zero lets one interrupt through, and a
+read tells how many there have been.
 
 pynq reaches the device by two functions that this module replaces while a board is installed, `get_uio_irq` of
 pynq.interrupt, which looks for the interrupt's number in /proc/interrupts, and `open` as pynq.uio knows it. Everything

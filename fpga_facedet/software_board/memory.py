@@ -1,16 +1,17 @@
 """The board's memory for DMA: what the processor sees through its cache, and what the devices see, kept apart.
 
 The PYNQ-Z2's processor does not snoop: a DMA reads and writes DDR, the program reads and writes cache lines (Zynq-7000
-TRM UG585, chapter 3: 32-byte lines in L1 and L2; chapter 29: nothing but the ACP is coherent). So a buffer here has two
-arrays, and only flush and invalidate move data between them. Where the hardware may do one thing or another, the model
+TRM UG585: 32-byte lines in L1 and L2, and no port but the ACP is coherent). So a buffer here has two arrays, and only
+flush and invalidate move data between them. Where the hardware may do one thing or another, the model
 does what hurts most, so that a program that forgets a flush or an invalidate gets wrong data every time:
 
-- the devices' view of a new buffer is a pattern, not the zeros that the program sees;
+- the devices' view of a new buffer is one pattern and the program's another: `pynq.allocate` is to be used as
+  numpy.ndarray, which promises no contents, and so a program that fills a buffer with zeros has written to it;
 - a line that the program has written and not flushed is evicted right after a device wrote to the same line, and
   covers what came in;
 - a line that was never invalidated never shows what came in.
 
-Equal bytes written over equal bytes do not count as written, as the model recognises written lines by their content.
+Written lines are recognised by their content, so that equal bytes written over equal bytes do not count as written.
 """
 
 import bisect
@@ -27,6 +28,8 @@ PAGE_BYTES = 4096
 POOL_BASE = 0x1800_0000
 POOL_BYTES = 128 << 20
 """The pool (CMA) of the PYNQ images is 128 MiB; here it ends where the PYNQ-Z2's 512 MiB of memory end."""
+NEW = 0x5A
+"""What the program finds in a new buffer."""
 UNWRITTEN = 0xA5
 """What the devices find in memory that nobody has flushed."""
 LOST = 0xFF
@@ -94,7 +97,7 @@ class Memory:
         size = max(-(-count // PAGE_BYTES), 1) * PAGE_BYTES
         with self._lock:
             address = self._gap(size)
-            host = np.zeros(size, np.uint8)
+            host = np.full(size, NEW, np.uint8)
             device = np.full(size, UNWRITTEN, np.uint8) if cacheable else host
             clean = host.copy() if cacheable else None
             block = Block(address, size, host, device, clean, np.full(size // LINE_BYTES, cacheable))

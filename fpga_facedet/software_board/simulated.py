@@ -58,6 +58,7 @@ class ShellCompute:
         self.failure = None
         self._run += 1
         self._process = self._simulated.start()
+        # Results come out in `_step` alone, so that none lies between the hardware and a DMA that is then reset.
         self._process.output_ready(False)
         threading.Thread(target=self._simulate, args=(self._run,), daemon=True, name="simulated shell").start()
 
@@ -102,14 +103,10 @@ class ShellCompute:
     def arm(self, take: Take, delay: float = 0.0) -> None:
         """Let results out; see Compute."""
         self._take, self._armed_at = take, time.monotonic() + delay
-        if not delay:
-            self._running.output_ready(True)
         self._changed.notify_all()
 
     def disarm(self) -> None:
-        """Hold results back; what had come out for a DMA that was reset is lost; see Compute."""
-        if self._process is not None and self._take is not None:
-            self._process.output_ready(False)
+        """Hold results back; see Compute."""
         self._take = None
 
     def _simulate(self, run: int) -> None:
@@ -131,11 +128,16 @@ class ShellCompute:
         if self._accepted is None and not due:
             return False
         process = self._running
-        if due and time.monotonic() >= self._armed_at:
-            process.output_ready(True)
+        process.output_ready(due and time.monotonic() >= self._armed_at)
         # Stops behind the end of a packet: nothing of the next one comes out before the DMA is told to take it.
         process.run_until_output(CHUNK_CYCLES)
+        process.output_ready(False)
+        self._note_input(process)
         self._pass_on(process)
+        return True
+
+    def _note_input(self, process: "ShellProcess") -> None:
+        """Tell of a packet that has gone in, before any result of the same chunk: a frame goes in, then comes out."""
         # Packets taken to their end, whether or not we knew of them.
         ended = process.read(shell.REG_FRAMES_IN)
         if ended != self._frames_in:
@@ -144,10 +146,10 @@ class ShellCompute:
             accepted, self._accepted = self._accepted, None
             if accepted is not None:
                 accepted()
-        return True
 
     def _pass_on(self, process: "ShellProcess") -> None:
-        while self._take is not None:
+        # What was told of the input, or of a result, may have cut the power.
+        while self._take is not None and self._process is process:
             data, last = process.receive(shell.result_bytes(self.manifest))
             if not data:
                 return

@@ -77,6 +77,11 @@ def build_overlay(
     report("packaging", 1.0)
     if project.is_built:
         return _package(accelerator, manifest, project, out)
+    if any(project.result.glob("*.bit")):
+        raise UserError(
+            f"{project.result} has a bitstream but not what Vivado's script left beside it (built.txt, reports); bring "
+            "the whole folder 'result' from where it ran."
+        )
     if fault:
         # It may have cost hours, and nothing here can take its place.
         raise UserError(

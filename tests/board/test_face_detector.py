@@ -20,7 +20,7 @@ from fpga_facedet.host.decode import faces_in_frame
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.software_board import Fault
 
-from ..engines.on_board import toy_board, toy_overlay
+from ..engines.on_board import damaged, next_frame_of, stop_by_hand, toy_board, toy_overlay
 from ..engines.toy import MANIFEST, ToyEngine
 
 
@@ -121,6 +121,29 @@ def test_another_one_takes_its_place_and_the_old_one_says_so(folder: Path) -> No
             assert len(new(picture(32, 48))) == len(golden(picture(32, 48)))
         with pytest.raises(UserError, match=r"\(toy\) was closed; make a new one"):
             new(picture(8, 8))
+
+
+def test_a_call_that_is_interrupted_leaves_nothing_behind(folder: Path) -> None:
+    """A notebook's stop button, more often than there are slots; the next call gets its own picture's faces."""
+    with toy_board(frame_seconds=0.3, interval_seconds=0.1) as board, FaceDetector(folder, timeout=10.0) as det:
+        for seed in range(4):
+            stop_by_hand(lambda: det(picture(32, 48, 100)), next_frame_of(board))
+            frame = picture(32, 48, seed)
+            np.testing.assert_array_equal(det(frame, 0.0).scores, golden(frame, 0.0).scores)
+
+
+def test_wrong_options_are_refused_while_another_one_runs(folder: Path) -> None:
+    frame = picture(32, 48)
+    with toy_board(), FaceDetector(folder) as first:
+        with pytest.raises(UserError, match="depth 1"):
+            FaceDetector(folder, depth=1)
+        np.testing.assert_array_equal(first(frame, 0.0).boxes, golden(frame, 0.0).boxes)
+
+
+def test_a_damaged_description_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = damaged(folder, tmp_path)
+    with toy_board(), pytest.raises(UserError, match=r"cannot read .* its .hwh \(syntax error.*copy the whole folder"):
+        FaceDetector(copy)
 
 
 def test_a_fault_in_mid_call_is_survived(folder: Path) -> None:

@@ -73,3 +73,13 @@ def test_sources_are_in_compile_order(folder: Path) -> None:
     (folder / "rtl" / "files.txt").write_text("\n")
     with pytest.raises(UserError, match="lacks any source"):
         layout.sources(folder)
+
+
+@pytest.mark.parametrize("engine", [GoldenEngine, RtlEngine])
+def test_an_overlay_is_no_accelerator_and_is_told_so(engine: type, tmp_path: Path, folder: Path) -> None:
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    (overlay / "accelerator.json").write_bytes((folder / "accelerator.json").read_bytes())
+    (overlay / "small.hwh").write_text("<EDKSYSTEM/>")
+    with pytest.raises(UserError, match=r"overlay is an overlay for a board; give the accelerator"):
+        engine(overlay)

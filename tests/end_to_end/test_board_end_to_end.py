@@ -21,12 +21,12 @@ from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.simulation.shell import SimulatedShell
 from fpga_facedet.software_board import prepare_overlay
 
+from ..board_python import PYNQS, board_python
 from ..conftest import REPOSITORY
 from . import small_detector
 
 pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("on_board.py")
-PYNQS = ("3.0.1", "3.1.2")
 VIDEO_FRAMES = (10, 100)
 """Of the video's 177, one with three faces and one with two."""
 TILE = (slice(480, 720), slice(960, 1280))
@@ -63,18 +63,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(GoldenEngine(folder / "accelerator"), simulated, bit.parent)
 
 
-def python_of(version: str) -> Path:
-    python = REPOSITORY / f".venv-board-{version}" / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"needs Python 3.10 with pynq {version} (requirements/board.sh {version})")
-    return python
-
-
 def run(built: Built, version: str, frames: np.ndarray, folder: Path, fault: str = "") -> tuple[np.ndarray, Any]:
     """Run frames on the board; return its results and what it told."""
     np.save(folder / "frames.npy", frames)
     places = [built.overlay, built.simulated.executable, built.simulated.data_dir]
-    command = [python_of(version), "-W", "ignore", PROGRAM, *places, folder / "frames.npy", folder / "results.npy"]
+    command = [board_python(version), "-W", "ignore", PROGRAM, *places, folder / "frames.npy", folder / "results.npy"]
     command += [fault] if fault else []
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr

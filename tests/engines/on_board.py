@@ -1,21 +1,26 @@
 """The toy detector on a software board: what the tests of the board engine and of FaceDetector share."""
 
+import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
-from fpga_facedet.engines.board import BoardEngine
+from fpga_facedet.engines.board import BoardEngine, open_board_engine
+from fpga_facedet.files import sha256_of
 from fpga_facedet.manifest import Manifest
 
 from .toy import MANIFEST, ToyEngine
 
 TIMEOUT = 0.5
 """Seconds after which a channel counts as stuck in these tests: far more than a frame of the toy takes."""
+WAITING = pytest.mark.parametrize("interrupts", [True, False], ids=["interrupts", "polling"])
 
 
 @contextmanager
@@ -36,6 +41,69 @@ def toy_overlay(folder: Path, manifest: Manifest = MANIFEST) -> Path:
     return prepare_overlay(manifest, folder).parent
 
 
+def damaged(overlay: Path, folder: Path) -> Path:
+    """Write a copy of the toy's overlay into `folder` whose .hwh is no XML, and whose manifest agrees with it."""
+    (folder / "toy.bit").write_bytes((overlay / "toy.bit").read_bytes())
+    (folder / "toy.hwh").write_text("no XML")
+    manifest = Manifest.load(overlay)
+    files = manifest.files | {"hwh_sha256": sha256_of(folder / "toy.hwh")}
+    replace(manifest, files=files).save(folder / "accelerator.json")
+    return folder
+
+
+def opened(folder: Path, **options: Any) -> BoardEngine:
+    """Return an engine on the software board, which counts a channel as stuck soon."""
+    return open_board_engine(folder, **{"timeout": TIMEOUT, **options})
+
+
+def submit(engine: BoardEngine, pictures: npt.NDArray[np.uint8]) -> None:
+    """Submit `pictures`, no more than the engine has slots."""
+    for picture in pictures:
+        slot = engine.acquire()
+        slot.pixels[..., :3] = picture
+        engine.submit(slot)
+
+
+def wait_until(true: Callable[[], Any]) -> None:
+    """Look every millisecond until `true` is."""
+    while not true():
+        threading.Event().wait(0.001)
+
+
+def stop_by_hand(call: Callable[[], Any], when: Callable[[], Any]) -> None:
+    """Make `call`, and once `when` is true send what Ctrl-C and a notebook's stop button send, which has to end it."""
+    ready = threading.Event()
+
+    def press() -> None:
+        ready.wait()
+        wait_until(when)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    finger = threading.Thread(target=press, daemon=True)
+    finger.start()
+    with pytest.raises(KeyboardInterrupt):
+        ready.set()
+        call()
+    finger.join()
+
+
+@contextmanager
+def not_for_ever(engine: BoardEngine) -> Iterator[None]:
+    """End waits that nobody would end, with EngineStopped."""
+    timer = threading.Timer(30, engine.abort)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def next_frame_of(board: Any) -> Callable[[], bool]:
+    """Return what says whether the board's DMA has begun to send one more frame than now."""
+    begun = board.dma.send.started
+    return lambda: board.dma.send.started > begun
+
+
 def run(engine: BoardEngine, pictures: npt.NDArray[np.uint8]) -> list[Any]:
     """Send `pictures` from a thread and collect as many outcomes here: results, or the errors in their place."""
 
@@ -50,13 +118,19 @@ def run(engine: BoardEngine, pictures: npt.NDArray[np.uint8]) -> list[Any]:
 
     sender = threading.Thread(target=send)
     sender.start()
+    outcomes = run_out(engine, len(pictures))
+    sender.join()
+    return outcomes
+
+
+def run_out(engine: BoardEngine, count: int) -> list[Any]:
+    """Collect `count` outcomes: results, or the errors in their place."""
     outcomes: list[Any] = []
-    for _ in pictures:
+    for _ in range(count):
         try:
             outcomes.append(engine.collect())
         except Exception as error:
             outcomes.append(error)
-    sender.join()
     return outcomes
 
 

@@ -37,5 +37,6 @@ def test_without_pynq_opening_says_so_in_one_sentence(tmp_path: Path) -> None:
             "except UserError as error: print(error)"
         )
         assert result.stdout == (
-            "The engine board needs a PYNQ board: there is no package pynq here; on a PC use --engine golden.\n"
+            "The engine board needs a PYNQ board: there is no package pynq here; on a board use its image's Python "
+            "(sudo -i), on a PC the engine golden.\n"
         ), result.stderr

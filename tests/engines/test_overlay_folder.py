@@ -12,19 +12,28 @@ from .toy import MANIFEST
 
 
 def write(folder: Path, **digests: str) -> Path:
+    """Write a whole overlay folder, whose manifest says `digests` in the place of the right ones."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "toy.bit").write_bytes(b"bit")
-    (folder / "toy.hwh").write_bytes(b"hwh")
+    for suffix in ("bit", "hwh"):
+        (folder / f"toy.{suffix}").write_bytes(suffix.encode())
+        digests = {f"{suffix}_sha256": sha256_of(folder / f"toy.{suffix}"), **digests}
     Manifest.from_dict(MANIFEST.to_dict() | {"files": MANIFEST.files | digests}).save(folder / "accelerator.json")
     return folder
 
 
 def test_a_whole_folder_is_read(tmp_path: Path) -> None:
-    digests = {"bit_sha256": sha256_of(write(tmp_path) / "toy.bit"), "hwh_sha256": sha256_of(tmp_path / "toy.hwh")}
-    for recorded in ({}, digests):
-        files = read_overlay_folder(write(tmp_path, **recorded))
-        assert (files.bit, files.hwh) == (tmp_path / "toy.bit", tmp_path / "toy.hwh")
-        assert files.manifest.model == MANIFEST.model
+    files = read_overlay_folder(write(tmp_path))
+    assert (files.bit, files.hwh) == (tmp_path / "toy.bit", tmp_path / "toy.hwh")
+    assert files.manifest.model == MANIFEST.model
+
+
+@pytest.mark.parametrize("key", ["bit_sha256", "hwh_sha256"])
+def test_a_manifest_that_knows_nothing_of_the_overlay_is_refused(tmp_path: Path, key: str) -> None:
+    manifest = Manifest.load(write(tmp_path))
+    left = {name: digest for name, digest in manifest.files.items() if name != key}
+    Manifest.from_dict(manifest.to_dict() | {"files": left}).save(tmp_path / "accelerator.json")
+    with pytest.raises(UserError, match=f"accelerator.json has no {key}, so it is the manifest of an accelerator"):
+        read_overlay_folder(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".bit", ".hwh"])
@@ -74,6 +83,9 @@ def test_the_folder_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     environment = {"BOARD": "Pynq-Z2", "FACEDET_BITSTREAMS": str(tmp_path / "named")}
+    with pytest.raises(UserError, match=r"FACEDET_BITSTREAMS is .*named, which is no folder"):
+        find_overlay_folder("toy", environment)
+    (tmp_path / "named").mkdir()
     with pytest.raises(UserError, match=r"no overlay 'pynq-z2/toy' in .*named, bitstreams, .*home/bitstreams"):
         find_overlay_folder("toy", environment)
     home = write(tmp_path / "home" / "bitstreams" / "pynq-z2" / "toy")
@@ -84,3 +96,19 @@ def test_the_folder_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.M
     assert find_overlay_folder("toy", environment) == named
     with pytest.raises(UserError, match=r"'pynq-z2/other' .*there is .*toy"):
         find_overlay_folder("other", environment)
+    # One that waits for its bitstream hides no whole one.
+    (named / "toy.bit").unlink()
+    assert find_overlay_folder("toy", environment) == Path("bitstreams/pynq-z2/toy")
+    Path("bitstreams/pynq-z2/toy/toy.bit").unlink()
+    (home / "toy.bit").unlink()
+    assert find_overlay_folder("toy", environment) == named
+
+
+def test_what_is_no_overlay_is_called_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no folder .*nowhere; give an overlay's"):
+        read_overlay_folder(tmp_path / "nowhere")
+    rtl = write(tmp_path / "accelerator") / "rtl"
+    rtl.mkdir()
+    (rtl / "files.txt").write_text("top.sv\n")
+    with pytest.raises(UserError, match=r"is an accelerator; .*facedet overlay build .*accelerator --board pynq-z2"):
+        read_overlay_folder(tmp_path / "accelerator")

@@ -8,6 +8,7 @@ from fpga_facedet.engines.protocol import EngineStopped, StreamingEngine
 from fpga_facedet.engines.ring import RingEngine, as_streaming
 from fpga_facedet.errors import UserError
 
+from .on_board import stop_by_hand
 from .toy import ToyEngine, frames
 
 
@@ -122,3 +123,26 @@ def test_infer_is_the_engines_own() -> None:
 def test_no_slot_is_refused() -> None:
     with pytest.raises(UserError, match="0 slots"):
         as_streaming(ToyEngine(), 0)
+
+
+def test_a_collect_that_was_interrupted_has_collected_nothing() -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    class Slow(ToyEngine):
+        def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+            begun.set()
+            gate.wait()
+            return super().infer(frames)
+
+    engine = RingEngine(Slow())
+    pictures = frames(4)
+    for number, picture in enumerate(pictures):
+        send(engine, picture)
+        if number < 2:
+            # A signal that comes just before Python goes to sleep wakes nobody, so that needs a moment.
+            stop_by_hand(engine.collect, lambda: begun.wait() and not threading.Event().wait(0.1))
+        gate.set()
+        np.testing.assert_array_equal(engine.collect(), ToyEngine().infer(picture[None])[0])
+        gate.clear()
+        begun.clear()
+    engine.close()

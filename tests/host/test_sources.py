@@ -224,6 +224,17 @@ def test_a_photograph_whose_package_is_absent_names_it(monkeypatch):
         open_source("astronaut")
 
 
+def test_a_photograph_that_the_system_keeps_beside_its_package(tmp_path, monkeypatch):
+    """As Debian's python3-matplotlib does, which the boards' images have: the data lies in /usr/share/matplotlib."""
+    picture = tmp_path / "matplotlib" / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    picture.parent.mkdir(parents=True)
+    assert cv2.imwrite(str(picture), np.full((40, 30, 3), 200, np.uint8))
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda module: None)
+    monkeypatch.setattr(sources, "SYSTEM_DATA", tmp_path)
+    (frame,) = sources.open_source("grace_hopper")
+    assert frame.image.shape == (40, 30, 3)
+
+
 def test_a_file_wins_over_a_photograph_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("coffee.png", picture(1))

@@ -7,15 +7,9 @@ import pytest
 
 from fpga_facedet.engines.golden import GoldenEngine
 
+from ..board_python import board_python
 from . import overlays
-from .workshop import PC_BOOK, Executed, Workshop, board_python
-
-
-def _python(version: str) -> Path:
-    python = board_python(version)
-    if not python.is_file():
-        pytest.skip(f"needs Python 3.10 with pynq {version} (requirements/board.sh {version})")
-    return python
+from .workshop import PC_BOOK, Executed, Workshop
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +17,7 @@ def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Executed:
     """Notebook 5, executed; its folder has the accelerator that the others run."""
     pytest.importorskip("finn", reason="needs the PC's environment (make setup)")
     place = tmp_path_factory.mktemp("pc")
-    return Workshop(place, _python("3.1.2"), place / "none").execute(PC_BOOK)
+    return Workshop(place, board_python("3.1.2"), place / "none").execute(PC_BOOK)
 
 
 @pytest.fixture(scope="session")
@@ -45,4 +39,4 @@ def golden(accelerators: Path) -> Callable[[str], GoldenEngine]:
 @pytest.fixture
 def workshop(accelerators: Path, tmp_path: Path) -> Callable[[str], Workshop]:
     """Make a workshop with a version of pynq; skips where that is not installed."""
-    return lambda version: Workshop(tmp_path, _python(version), accelerators)
+    return lambda version: Workshop(tmp_path, board_python(version), accelerators)

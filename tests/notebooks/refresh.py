@@ -12,8 +12,9 @@ from pathlib import Path
 
 from fpga_facedet.files import write_bytes
 
+from ..board_python import find_board_python
 from . import overlays
-from .workshop import BOARD_BOOKS, NOTEBOOKS, PC_BOOK, Executed, Workshop, board_python
+from .workshop import BOARD_BOOKS, NOTEBOOKS, PC_BOOK, Executed, Workshop
 
 PYNQ = "3.1.2"
 
@@ -25,10 +26,10 @@ def keep(name: str, done: Executed) -> None:
     print(f"{name}: {len(text):,} bytes", flush=True)
 
 
-def refresh(place: Path) -> None:
-    """Execute the fifth notebook, and with what it built the others."""
+def refresh(place: Path, python: Path) -> None:
+    """Execute with `python` the fifth notebook, and with what it built the others."""
     accelerators = place / "accelerators"
-    shop = Workshop(place, board_python(PYNQ), accelerators)
+    shop = Workshop(place, python, accelerators)
     built = shop.execute(PC_BOOK)
     accelerators.mkdir()
     (accelerators / overlays.MODEL).symlink_to(built.folder / f"build/{overlays.MODEL}-{overlays.BOARD}")
@@ -40,7 +41,8 @@ def refresh(place: Path) -> None:
 
 
 if __name__ == "__main__":
-    if not board_python(PYNQ).is_file():
-        sys.exit(f"There is no {board_python(PYNQ)}; make it with requirements/board.sh {PYNQ}.")
+    python = find_board_python(PYNQ)
+    if python is None:
+        sys.exit(f"There is no .venv-board-{PYNQ}; make it with: make boards.")
     with tempfile.TemporaryDirectory(prefix="facedet-notebooks-") as folder:
-        refresh(Path(folder))
+        refresh(Path(folder), python)

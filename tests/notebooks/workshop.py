@@ -17,11 +17,6 @@ PC_BOOK = "5_regenerate_the_bitstream"
 BOARD_BOOKS = ("1_first_detection", "2_live_camera", "3_stream_to_a_client", "4_swap_model")
 
 
-def board_python(version: str) -> Path:
-    """Return the Python 3.10 with pynq `version`; it is missing where requirements/board.sh could not make it."""
-    return REPOSITORY / f".venv-board-{version}/bin/python"
-
-
 def command(*words: Any, **environment: str) -> None:
     """Run a command in the checkout; RuntimeError with all it said where it fails."""
     done = subprocess.run(

@@ -128,6 +128,23 @@ class Core:
         return self.result(whole)
 
 
+CORES = {
+    "as shipped": Core(),
+    "single values": Core(lanes_in=1, lanes_out=1, anchors=1),
+    "an anchor a beat": Core(lanes_out=6),
+    "a cell a beat": Core(lanes_out=18),
+    "two pixels a beat": Core(lanes_in=6, lanes_out=18),
+    "odd lanes": Core(lanes_out=9),
+    "whole beats": Core(lanes_out=8, anchors=2),
+    "several beats at once": Core(lanes_out=24, anchors=2),
+    "odd pixels": Core(height=3, width=5, stride=1, lanes_out=6, anchors=1),
+    "one beat out": Core(height=2, width=2, stride=2, lanes_out=2, anchors=1),
+    "restless in reset": Core(lanes_out=6, restless=True),
+}
+SHIPPED = CORES["as shipped"]
+STALLS = [(0.0, 0.0), (0.5, 0.5), (0.0, 0.9), (0.9, 0.0)]
+
+
 def simulate(core: Core) -> SimulatedShell:
     """Build the simulator of a core; all tests of a run share the folder."""
     folder = Path(_SIMULATORS.name) / f"core-{abs(hash(core))}"
@@ -160,3 +177,11 @@ def rest(process: ShellProcess, cycles: int = 1000) -> list[bytes]:
             assert data == b"", "bytes without an end"
             return found
         found.append(data)
+
+
+def errors(process: ShellProcess) -> int:
+    """The sticky errors, which are cleared."""
+    found = process.read(shell.REG_ERRORS)
+    process.write(shell.REG_ERRORS, found)
+    assert process.read(shell.REG_ERRORS) == 0
+    return found

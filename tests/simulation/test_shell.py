@@ -16,11 +16,11 @@ from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.simulation.shell import DRIVER, SimulatedShell, compile_shell
 from fpga_facedet.simulation.verilator import EXECUTABLE, SimulationError, build_model
 
+from ..board_python import PYNQS, board_python
 from ..conftest import REPOSITORY
 from ..rtl.shell_cores import Core, packets, simulate
 
 CORE = Core(lanes_out=6)
-BOARD_PYTHONS = [REPOSITORY / f".venv-board-{version}" / "bin" / "python" for version in ("3.0.1", "3.1.2")]
 
 
 def frames_of(rng: np.random.Generator, count: int) -> list[bytes]:
@@ -133,10 +133,9 @@ def test_runs_where_only_the_executable_and_its_data_are(tmp_path: Path, rng: np
         SimulatedShell(tmp_path / "nowhere", tmp_path).start()
 
 
-@pytest.mark.parametrize("python", BOARD_PYTHONS, ids=["3.0.1", "3.1.2"])
-def test_runs_in_the_boards_python(python: Path) -> None:
-    if not python.exists():
-        pytest.skip(f"needs the board's Python in {python.parent.parent.name} (requirements/board.sh makes it)")
+@pytest.mark.parametrize("version", PYNQS)
+def test_runs_in_the_boards_python(version: str) -> None:
+    python = board_python(version)
     built = simulate(CORE)
     code = (
         "import sys; sys.modules['verilator'] = None\n"
@@ -204,6 +203,8 @@ def test_wrong_use_is_refused() -> None:
     with simulate(CORE).start() as process:
         with pytest.raises(InternalError, match="no bytes"):
             process.send(b"")
+        with pytest.raises(InternalError, match="1 keeps for the beats of 9 bytes"):
+            process.send(bytes(9), keeps=b"\xff")
         with pytest.raises(InternalError, match=r"pause for 1\.0"):
             process.pause(1.0, 0.0)
         assert process.read(shell.REG_ID) == shell.ID

@@ -11,7 +11,7 @@ from fpga_facedet.software_board import dma as registers
 from fpga_facedet.software_board.dma import AxiDma, DmaParameters, Misuse, Parts
 from fpga_facedet.software_board.faults import Fault, Faults
 from fpga_facedet.software_board.golden import GoldenCompute
-from fpga_facedet.software_board.memory import Memory
+from fpga_facedet.software_board.memory import NEW, Memory
 
 from ..verification import tiny
 
@@ -187,7 +187,29 @@ def test_a_packet_larger_than_the_buffer(bench: Bench, rng: np.random.Generator)
     bench.start(MM2S, bench.source.address, FRAME)
     bench.wait(lambda: bool(bench.read(S2MM + registers.DMASR) & registers.SR_HALTED))
     assert bench.read(S2MM + registers.DMASR) & registers.SR_INTERNAL_ERROR
-    assert bench.sink.device[:RESULT].tobytes() == wanted[:-8] + bytes(8)
+    assert bench.sink.device[:RESULT].tobytes() == wanted[:-8] + bytes([NEW] * 8)
+
+
+@pytest.mark.parametrize("room", [RESULT, RESULT - 8])
+def test_a_transfer_that_failed_is_not_done(bench: Bench, room: int) -> None:
+    """Its buffer is given back while it waits: what comes in finds no memory, whether it fits or not."""
+    bench.write(S2MM, registers.CR_RUN)
+    bench.start(S2MM, bench.sink.address, room)
+    bench.memory.return_pointer(bench.sink)
+    with bench.compute.lock:
+        bench.dma.receive.take(bytes(RESULT), True)
+    status = bench.read(S2MM + registers.DMASR)
+    assert status == 0x0001_0000 | registers.SR_ERROR | registers.SR_DECODE_ERROR | registers.SR_HALTED
+    assert bench.dma.receive.done == 0 and bench.read(S2MM + registers.LENGTH) == room
+
+
+@pytest.mark.parametrize("channel", [MM2S, S2MM])
+def test_an_interrupt_threshold_of_zero_is_none(bench: Bench, channel: int) -> None:
+    bench.write(channel, registers.CR_RUN)
+    assert bench.read(channel) == 0x0001_0003
+    bench.write(channel, registers.CR_RUN | 5 << 16)
+    bench.write(channel, registers.CR_RUN)
+    assert bench.read(channel) == 0x0005_0003
 
 
 @pytest.mark.parametrize("channel", [MM2S, S2MM])
@@ -212,7 +234,7 @@ def test_stop_gives_the_transfer_up(bench: Bench, rng: np.random.Generator) -> N
         bench.write(channel, registers.CR_RUN)
     bench.start(MM2S, bench.source.address, FRAME)
     bench.idle(MM2S)
-    assert not bench.sink.device[:RESULT].any()
+    assert (bench.sink.device[:RESULT] == NEW).all()
     bench.start(S2MM, bench.sink.address, RESULT)
     bench.idle(S2MM)
     assert bench.sink.device[:RESULT].tobytes() == wanted

@@ -6,6 +6,7 @@ import pytest
 from fpga_facedet.errors import UserError
 from fpga_facedet.software_board.memory import (
     LINE_BYTES,
+    NEW,
     PAGE_BYTES,
     POOL_BASE,
     POOL_BYTES,
@@ -28,18 +29,18 @@ def test_without_flush_the_device_sees_the_pattern() -> None:
     assert memory.read(block.address, 64) == bytes([UNWRITTEN] * 64)
     memory.flush(block, 0, LINE_BYTES)
     assert memory.read(block.address, 64) == bytes([7] * 32 + [UNWRITTEN] * 32)
-    # Untouched zeros are flushed as well: no cache line of theirs is in step with memory.
+    # Lines that were never written are flushed as well: none of them is in step with memory.
     memory.flush(block, 0, 64)
-    assert memory.read(block.address, 64) == bytes([7] * 32 + [0] * 32)
+    assert memory.read(block.address, 64) == bytes([7] * 32 + [NEW] * 32)
 
 
 def test_without_invalidate_the_program_sees_the_past() -> None:
     memory = Memory()
     block = memory.allocate(64, cacheable=True)
     memory.write(block.address, LINE)
-    assert as_bytes(block.host) == bytes(64)
+    assert as_bytes(block.host) == bytes([NEW] * 64)
     memory.invalidate(block, 0, LINE_BYTES)
-    assert as_bytes(block.host) == LINE + bytes(32)
+    assert as_bytes(block.host) == LINE + bytes([NEW] * 32)
 
 
 def test_a_flush_after_the_device_wrote_spares_what_the_program_did_not_write() -> None:
@@ -56,7 +57,7 @@ def test_a_written_line_is_evicted_over_what_the_device_wrote() -> None:
     block.host[5] = 99
     memory.write(block.address, LINE + LINE)
     memory.invalidate(block, 0, 64)
-    wanted = bytearray(32)
+    wanted = bytearray([NEW] * 32)
     wanted[5] = 99
     assert as_bytes(block.host) == bytes(wanted) + LINE
 
@@ -67,8 +68,8 @@ def test_invalidate_drops_whole_lines_and_writes_cut_ones_back() -> None:
     memory.flush(block, 0, 96)
     block.host[:96] = 3
     memory.invalidate(block, 40, 56)
-    assert block.host[:96].tobytes() == bytes([3] * 64 + [0] * 32)
-    assert memory.read(block.address, 96) == bytes([0] * 32 + [3] * 32 + [0] * 32)
+    assert block.host[:96].tobytes() == bytes([3] * 64 + [NEW] * 32)
+    assert memory.read(block.address, 96) == bytes([NEW] * 32 + [3] * 32 + [NEW] * 32)
 
 
 def test_uncached_memory_needs_neither() -> None:

@@ -102,6 +102,13 @@ def test_a_result_from_another_machine_is_packaged(stand_in: Path, accelerator: 
     assert overlay.bit is not None and read_overlay_folder(overlay.folder)
 
 
+def test_a_bitstream_brought_back_alone_is_not_enough(stand_in: Path, accelerator: Path, tmp_path: Path) -> None:
+    overlay = built_elsewhere(stand_in, accelerator, tmp_path / "out")
+    (overlay.project / "result" / "built.txt").unlink()
+    with pytest.raises(UserError, match=r"has a bitstream but not .*built\.txt.*bring the whole folder 'result'"):
+        build_overlay(accelerator, Z2, tmp_path / "out")
+
+
 def test_a_finished_result_is_not_made_again(stand_in: Path, accelerator: Path, tmp_path: Path) -> None:
     built_elsewhere(stand_in, accelerator, tmp_path / "out")
     overlay = build_overlay(accelerator, Z2, tmp_path / "out", vivado=stand_in)
