@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes .armhf: Debian's Python 3 and numpy for the board's processor family (armhf), unpacked into a folder.
 # qemu-arm -L .armhf .armhf/usr/bin/python3 runs them. Needs apt-get and dpkg of a Debian with its own sources, not root;
-# without them it says so and ends with code 3. What it fetches (some 20 MB) and its apt state stay in .armhf too.
+# without them, or where nothing can be fetched, it says so and ends with code 3. What it fetches (some 20 MB) and its
+# apt state stay in .armhf too.
 set -e
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=$here/.armhf
@@ -33,7 +34,8 @@ fetch() { APT_CONFIG="$work/apt.conf" apt-get -qq "$@" >>"$work/log" 2>&1; }
 fetch update || true
 if ! fetch install --yes --download-only python3 python3-numpy; then
   cat "$work/log" >&2
-  exit 1
+  echo "Debian's armhf packages cannot be fetched here: their tests will be skipped." >&2
+  exit 3
 fi
 for package in "$work"/cache/archives/*.deb; do
   dpkg -x "$package" "$root"

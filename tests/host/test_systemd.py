@@ -65,14 +65,16 @@ def test_the_command_has_the_options_that_the_unit_gives():
         assert option in help_text, option
 
 
-def test_bash_makes_the_command_that_is_meant(tmp_path):
+@pytest.mark.parametrize("overlay", ["", "/home/xilinx/my overlays/pynq-z2/lpyolo-4w4a"])
+def test_bash_makes_the_command_that_is_meant(tmp_path, overlay):
     """The line as systemd gives it to bash, dollars halved, with a `facedet` that says its words."""
     (said,) = re.findall(r"-c '(.*)'$", read_unit()["Service"]["ExecStart"])
     program = tmp_path / "facedet"
     program.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
     program.chmod(0o755)
     values = dict(re.findall(r"^(FACEDET_\w+)=(.*)$", ENVIRONMENT.read_text(), re.M))
-    values.update(FACEDET_SOURCE="rtsp://a b/c", FACEDET_OPTIONS="--min-score 0.4")
+    assert values["FACEDET_ACCELERATOR"] == "", "as it comes, the overlay is found, not named"
+    values.update(FACEDET_ACCELERATOR=overlay, FACEDET_SOURCE="rtsp://a b/c", FACEDET_OPTIONS="--min-score 0.4")
     line = said.replace("$$", "$").replace("/etc/profile.d/*.sh", str(tmp_path / "*.none"))
     line = line.replace('. "$file"', '[ ! -e "$file" ] || . "$file"')
     output = subprocess.run(
@@ -80,6 +82,6 @@ def test_bash_makes_the_command_that_is_meant(tmp_path):
     )
     assert output.stderr == ""
     assert output.stdout.split("\n")[:-1] == [
-        *("serve", "--engine", "board", "--accelerator", values["FACEDET_ACCELERATOR"]),
+        *("serve", "--engine", "board", *(["--accelerator", overlay] if overlay else [])),
         *("--source", "rtsp://a b/c", "--host", "0.0.0.0", "--port", "5566", "--min-score", "0.4"),
     ]
