@@ -1,0 +1,163 @@
+"""Commands that make hardware: build, verify, overlay build."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fpga_facedet.cli.app import (
+    DEFAULT_BOARD,
+    OVERLAY_FOLDER,
+    BoardOption,
+    JsonOption,
+    ModelOption,
+    app,
+    default_folder,
+    print_json,
+)
+from fpga_facedet.console import Reporter
+from fpga_facedet.zoo import DEFAULT_MODEL
+
+
+@app.command()
+def build(
+    model: ModelOption = DEFAULT_MODEL,
+    board: BoardOption = DEFAULT_BOARD,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder to write (default: build/MODEL-BOARD).")
+    ] = None,
+    target_fps: Annotated[float | None, typer.Option("--target-fps", help="Frames a second to fold for.")] = None,
+    from_step: Annotated[
+        str | None, typer.Option("--from-step", help="Resume at this step of an earlier build.")
+    ] = None,
+    to_step: Annotated[str | None, typer.Option("--to-step", help="Stop after this step.")] = None,
+    list_steps: Annotated[bool, typer.Option("--list-steps", help="Print the steps' names and stop.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Compile a model into an accelerator: RTL, manifest and reports; each step is checked against the first."""
+    from fpga_facedet import zoo
+    from fpga_facedet.boards import get_board
+
+    if list_steps:
+        from fpga_facedet.compiler.flow import STEPS
+
+        print("\n".join(STEPS))
+        return
+    # Before the compiler is imported, which takes seconds: a wrong name is said at once.
+    chosen, model_file = get_board(board), zoo.model_path(model)
+    folder = out or default_folder(model_file, board)
+    from fpga_facedet.compiler import flow
+
+    with Reporter() as report:
+        manifest = flow.build(
+            model_file,
+            chosen,
+            folder,
+            target_fps=target_fps,
+            from_step=from_step,
+            to_step=to_step,
+            progress=report,
+        )
+    _print_build(manifest, folder, json_output)
+
+
+def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
+    """Print what a build obtained; one that stopped early (--to-step) has no figures yet."""
+    figures = _figures(manifest)
+    if json_output:
+        print_json({"out": str(folder), "model": manifest.model.name, "board": manifest.board, "figures": figures})
+        return
+    if not figures:
+        print(f"{manifest.model.name}: the steps so far are in {folder / 'steps'}; go on with --from-step.")
+        return
+    _print_figures(manifest)
+    print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
+
+
+def _figures(manifest: Any) -> dict[str, dict[str, Any]]:
+    return {f.name: {"value": f.value, "unit": f.unit, "evidence": f.evidence} for f in manifest.figures}
+
+
+def _print_figures(manifest: Any) -> None:
+    table = Table("figure", "value", "unit", "evidence")
+    for figure in manifest.figures:
+        table.add_row(figure.name, f"{figure.value:,.10g}", figure.unit, figure.evidence)
+    Console().print(table)
+
+
+@app.command()
+def verify(
+    accelerator: Annotated[Path, typer.Argument(help="A folder that `facedet build` wrote.", show_default=False)],
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Different frames, sent back to back.")] = 3,
+    stalls: Annotated[
+        bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise frames and the stalls.")] = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Prove the hardware bit for bit: simulate it on several frames, compare each byte with the golden engine."""
+    from fpga_facedet.verification.verify import verify as verify_accelerator
+
+    with Reporter() as report:
+        result = verify_accelerator(accelerator, frames=frames, stalls=stalls, seed=seed, progress=report)
+    if json_output:
+        print_json(result.to_dict())
+    else:
+        print(result.describe())
+    if result.mismatched_bytes:
+        raise typer.Exit(1)
+
+
+overlay_app = typer.Typer(
+    help="From an accelerator to what a board loads: bitstream, description, manifest.", no_args_is_help=True
+)
+app.add_typer(overlay_app, name="overlay")
+
+
+@overlay_app.command("build")
+def overlay_build(
+    accelerator: Annotated[Path, typer.Argument(help="A folder that `facedet build` wrote.", show_default=False)],
+    board: BoardOption = DEFAULT_BOARD,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help=f"Where the overlay goes (default: {OVERLAY_FOLDER}/BOARD/MODEL)."),
+    ] = None,
+    vivado: Annotated[
+        Path | None, typer.Option("--vivado", help="Vivado's program (default: `vivado` on the PATH).")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Write the Vivado project of an accelerator, run Vivado where there is one, package what a board loads."""
+    from fpga_facedet.boards import get_board
+    from fpga_facedet.manifest import Manifest
+    from fpga_facedet.synthesis.package import build_overlay
+
+    chosen = get_board(board)
+    folder = out or OVERLAY_FOLDER / chosen.name / Manifest.load(accelerator).model.name
+    with Reporter() as report:
+        overlay = build_overlay(accelerator, chosen, folder, vivado=vivado, progress=report)
+    if json_output:
+        print_json(
+            {
+                "folder": str(overlay.folder),
+                "project": str(overlay.project),
+                "bit": None if overlay.bit is None else str(overlay.bit),
+                "command": overlay.command,
+                "notes": list(overlay.notes),
+                "figures": _figures(overlay.manifest),
+            }
+        )
+        return
+    if overlay.bit is None:
+        print(
+            f"There is no bitstream in {overlay.folder} yet: no Vivado has run.\n"
+            f"Where Vivado 2022.1 or 2024.1 is on the PATH, run\n    {overlay.command}\n"
+            "then this command again. On another machine: copy that folder there, run it, and bring its 'result' back."
+        )
+    else:
+        _print_figures(overlay.manifest)
+        print(f"The overlay is in {overlay.folder}: copy it to the board.")
+    for note in overlay.notes:
+        print(note)
