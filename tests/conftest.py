@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,17 @@ def shared_dir() -> Path:
     if not (place / "data").is_dir():
         pytest.skip(f"needs the developers' data in {place} (set FACEDET_SHARED)")
     return place
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package's wheel, built from this checkout: what a board installs."""
+    pytest.importorskip("hatchling", reason="needs the build back end")
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out)]
+    subprocess.run([*command, str(REPOSITORY)], check=True, capture_output=True, text=True)
+    (built,) = out.glob("*.whl")
+    return built
 
 
 @pytest.fixture

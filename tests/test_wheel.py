@@ -6,21 +6,11 @@ import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
-import pytest
 from packaging.requirements import Requirement
 
 from .conftest import REPOSITORY
 
 LIGHT = {"numpy", "opencv-python", "rich", "typer"}
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(out)]
-    subprocess.run([*command, str(REPOSITORY)], check=True, capture_output=True, text=True)
-    (built,) = out.glob("*.whl")
-    return built
 
 
 def test_it_is_pure_and_brings_what_the_board_needs(wheel: Path) -> None:

@@ -5,6 +5,7 @@ Modelled strictly: what the guide leaves undefined, or says has no effect so tha
 Misuse. Not modelled: keyhole, scatter-gather, the few beats that the real S2MM channel takes in before it is told to.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class Parts:
     changed: Callable[[], None]
 
 
-class Channel:
+class Channel(ABC):
     """What both channels have in common: the registers, starting, completing and failing.
 
     `started` and `done` count transfers since the board was made, and so number the frames. Callers hold the board's
@@ -177,13 +178,13 @@ class Channel:
         self.abort()
         self.changed()
 
+    @abstractmethod
     def begin(self, frame: int, address: int, length: int) -> None:
         """Start to move `length` bytes from or to `address`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def abort(self) -> None:
         """Leave the stream where it is."""
-        raise NotImplementedError
 
 
 class SendChannel(Channel):

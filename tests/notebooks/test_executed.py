@@ -20,6 +20,7 @@ from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.stream.protocol import faces_as_json
 
+from ..board_python import PYNQS
 from . import overlays
 from .workshop import NOTEBOOKS, Executed, Workshop, outputs_of, text_of
 
@@ -50,7 +51,7 @@ def kept_text(name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.0.1", "3.1.2"])
+@pytest.mark.parametrize("version", PYNQS)
 def test_first_detection_finds_both_faces(workshop: MakeWorkshop, golden: Golden, version: str) -> None:
     done = workshop(version).execute("1_first_detection", PICTURE.format("picture", "faces"))
     assert_golden(golden(overlays.MODEL), done.folder / "probe.npz", 2)
@@ -115,7 +116,7 @@ np.savez("probe.npz", **{path.name: read_picture(path) for path in Path("moving"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.0.1", "3.1.2"])
+@pytest.mark.parametrize("version", PYNQS)
 def test_swapped_models_give_each_its_own_faces(workshop: MakeWorkshop, golden: Golden, version: str) -> None:
     probe = "\n".join(
         f'np.savez("{name}.npz", picture=picture, boxes=found["{name}"].boxes, scores=found["{name}"].scores)'
