@@ -52,6 +52,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.fixture(scope="session")
+def lpyolo_accelerator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The zoo's lpyolo-4w4a, all of its 416x416 pixels, built as RTL for the PYNQ-Z2: not to be changed."""
+    pytest.importorskip("finn", reason="the compiler")
+    from fpga_facedet import zoo
+    from fpga_facedet.boards import get_board
+    from fpga_facedet.compiler import flow
+
+    folder = tmp_path_factory.mktemp("lpyolo") / "rtl"
+    flow.build(zoo.model_path("lpyolo-4w4a"), get_board("pynq-z2"), folder)
+    return folder
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers that are the same in every run."""

@@ -8,7 +8,12 @@ import pytest
 from .conftest import REPOSITORY
 
 DOCUMENTS = sorted(
-    [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("fpga_facedet/zoo/*/*.md")]
+    [
+        *REPOSITORY.glob("*.md"),
+        *REPOSITORY.glob("docs/*.md"),
+        *REPOSITORY.glob("hls/*.md"),
+        *REPOSITORY.glob("fpga_facedet/zoo/*/*.md"),
+    ]
 )
 
 
