@@ -15,6 +15,8 @@ from fpga_facedet.files import write_json
 
 FORMAT = "facedet-accelerator/1"
 FILE_NAME = "accelerator.json"
+RTL, HLS, MIXED = "rtl", "hls", "mixed"
+"""Styles of layers: SystemVerilog, C++ for Vitis HLS; an accelerator may be of both."""
 EVIDENCE = ("estimated", "simulated", "synthesized", "routed", "measured")
 VALUES_PER_ANCHOR = 6
 """Channels of one anchor in the head's output, in this order: x, y, w, h, objectness, face."""
@@ -115,7 +117,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One hardware layer: its folding, its cycles a frame and its resources, both with their evidence."""
+    """One hardware layer: its folding, its cycles a frame and its resources, both with their evidence.
+
+    `style` is RTL or HLS.
+    """
 
     name: str
     op: str
@@ -124,6 +129,7 @@ class LayerInfo:
     cycles: Whole
     resources: dict[str, float]
     evidence: str = "estimated"
+    style: str = RTL
 
 
 @dataclass(frozen=True)
@@ -137,8 +143,20 @@ class FifoInfo:
 
 
 @dataclass(frozen=True)
+class SegmentInfo:
+    """Consecutive layers of one `style`, RTL or HLS, that are one module called `name`, and its two streams."""
+
+    name: str
+    style: str
+    stream: StreamInfo
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """Everything about one detector; the hardware part is empty (None or ()) for a model that was not compiled."""
+    """Everything about one detector; the hardware part is empty (None or ()) for a model that was not compiled.
+
+    `layer_style` is RTL, HLS or MIXED; `segments` are named along the pipeline where it is not RTL.
+    """
 
     model: ModelInfo
     input: InputInfo
@@ -150,6 +168,7 @@ class Manifest:
     stream: StreamInfo | None = None
     layers: tuple[LayerInfo, ...] = ()
     fifos: tuple[FifoInfo, ...] = ()
+    segments: tuple[SegmentInfo, ...] = ()
     figures: tuple[Figure, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

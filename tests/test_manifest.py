@@ -15,6 +15,7 @@ from fpga_facedet.manifest import (
     LayerInfo,
     Manifest,
     ModelInfo,
+    SegmentInfo,
     StreamInfo,
 )
 
@@ -27,10 +28,11 @@ def example() -> Manifest:
         board="pynq-z2",
         part="xc7z020clg400-1",
         clock_mhz=100.0,
-        layer_style="rtl",
+        layer_style="hls",
         stream=StreamInfo(6144, 3, 8, 36, 1, 8),
-        layers=(LayerInfo("MVAU_rtl_0", "MVAU_rtl", {"PE": 2}, {"weight": 4}, 100, {"dsp": 3.0}),),
+        layers=(LayerInfo("MVAU_rtl_0", "MVAU_rtl", {"PE": 2}, {"weight": 4}, 100, {"dsp": 3.0}, style="hls"),),
         fifos=(FifoInfo("StreamingFIFO_rtl_0", "MVAU_rtl_0", 2, 8),),
+        segments=(SegmentInfo("facedet_hls_0", "hls", StreamInfo(6144, 3, 8, 36, 1, 8)),),
         figures=(Figure("fps", 100.0, "1/s", "estimated"), Figure("fps", 99.0, "1/s", "simulated")),
         files={"top": "rtl/top.sv"},
         versions={"finn-plus": "1.6.1"},
@@ -98,6 +100,10 @@ def test_a_bad_manifest_is_explained(tmp_path: Path, text: str, message: str) ->
         ("layers", {}, "layers is {} where it should be a list"),
         ("layers.0.folding", {"PE": "x"}, 'layers.0.folding.PE is "x" where it should be a whole number'),
         ("figures.0.evidence", "guessed", "evidence 'guessed'"),
+        ("layers.0.style", None, "layers.0.style is null where it should be a text"),
+        ("segments", 1, "segments is 1 where it should be a list"),
+        ("segments.0.stream", None, "segments.0.stream is null where it should be an object"),
+        ("segments.0.stream.beats_in", 0, "segments.0.stream.beats_in is 0 where it should be 1 to 1e+09"),
         ("files", ["top"], 'files is ["top"] where it should be an object'),
         ("versions", "1", 'versions is "1" where it should be an object'),
     ],
@@ -120,6 +126,13 @@ def test_keys_of_a_newer_version_are_ignored(tmp_path: Path) -> None:
     data = example().to_dict()
     data["weather"] = data["head"]["colour"] = 1
     assert Manifest.from_dict(json.loads(json.dumps(data))) == example()
+
+
+def test_a_manifest_from_before_there_was_hls_is_all_rtl() -> None:
+    data = json.loads(json.dumps(example().to_dict()))
+    del data["segments"], data["layers"][0]["style"]
+    manifest = Manifest.from_dict(data)
+    assert manifest.segments == () and manifest.layers[0].style == "rtl"
 
 
 def test_a_missing_manifest_says_build_first(tmp_path: Path) -> None:

@@ -46,11 +46,12 @@ def insert_fifos(model: "ModelWrapper", board: "Board") -> "ModelWrapper":
     for node in model.graph.node:
         if node.op_type == "StreamingFIFO_rtl":
             layer = getCustomOp(node)
-            layer.set_nodeattr("ram_style", _ram_style(layer.get_nodeattr("depth")))
+            layer.set_nodeattr("ram_style", ram_style(layer.get_nodeattr("depth")))
     return model
 
 
-def _ram_style(places: int) -> str:
+def ram_style(places: int) -> str:
+    """Return FINN's name for the memory of a FIFO of so many places: srl, distributed or block."""
     if places <= _LARGEST_SHIFT_REGISTER:
         return "srl"
     return "distributed" if places <= _LARGEST_LUTRAM else "block"

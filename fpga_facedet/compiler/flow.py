@@ -1,7 +1,8 @@
 """The build: named steps from a QONNX model to an accelerator, each saved, each proven equal to the first.
 
 Every step takes a graph and returns one, which is saved as `steps/NN_name.onnx` and executed beside the imported
-model. A later build can start at any step from what an earlier one saved. All of this happens in `steps`: a finished
+model. Which layers are SystemVerilog and which C++ matters to the last step alone: all before it are the same for both.
+A later build can start at any step from what an earlier one saved. All of this happens in `steps`: a finished
 accelerator in the same folder stays as it is until the new one is whole.
 """
 
@@ -14,15 +15,20 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, rtl, streamline
-from fpga_facedet.compiler.equivalence import Reference
+from fpga_facedet.compiler.equivalence import Pixels, Reference, noise, scene
 from fpga_facedet.compiler.finn_session import finn_session, place_without_room
+from fpga_facedet.compiler.hls import cost as hls_cost
+from fpga_facedet.compiler.hls import emit, styles, vectors
+from fpga_facedet.compiler.hls.plan import MOST_BITS, check_supported
+from fpga_facedet.compiler.hls.styles import Segment, Styles
+from fpga_facedet.compiler.hls.vitis_tcl import VERILOG, VITIS
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
-from fpga_facedet.manifest import FILE_NAME, Manifest
+from fpga_facedet.manifest import FILE_NAME, HLS, Manifest
 from fpga_facedet.network.metadata import manifest_of_model, normalisation_of_model
 from fpga_facedet.progress import Progress, unwatched
 
@@ -31,8 +37,8 @@ if TYPE_CHECKING:
 
 _ABOUT = "build.json"
 
-_RESULTS = (layout.RTL, layout.GOLDEN, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
-"""What a finished build leaves besides its steps, the manifest last."""
+_RESULTS = (layout.RTL, layout.HLS, layout.GOLDEN, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
+"""What a finished build leaves besides its steps, the manifest last; the C++ only where a layer is HLS."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class _Build:
     board: Board
     out: Path
     target_fps: float | None
+    layers: Styles
     manifest: Manifest
 
     def saved(self, step: str) -> Path:
@@ -52,6 +59,9 @@ class _Build:
     def fresh(self) -> Path:
         """Where the results lie until all of them are whole."""
         return self.out / "steps" / "finished"
+
+    def segments(self, graph: "ModelWrapper") -> list[Segment]:
+        return styles.segments(graph, self.layers.of_graph(graph))
 
 
 def _import(_: None, build: _Build) -> "ModelWrapper":
@@ -82,7 +92,9 @@ def _minimise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 
 def _specialise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    return layers.specialise(graph, build.board.part)
+    graph = layers.specialise(graph, build.board.part)
+    _check_layers(graph, build)
+    return graph
 
 
 def _fold(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
@@ -97,8 +109,16 @@ def _fifos(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
     return fifos.insert_fifos(graph, build.board)
 
 
-def _rtl(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    rtl.generate(graph, build.board, build.fresh / layout.RTL)
+def _sources(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
+    _check_layers(graph, build)
+    segments, digest = build.segments(graph), None
+    hls_cost.check_fits(graph, segments, build.board)
+    written_in_hls = [segment for segment in segments if segment.style == HLS]
+    if written_in_hls:
+        recorded = vectors.record(graph, written_in_hls, _pictures(build))
+        emit.generate(graph, segments, build.board, build.fresh / layout.HLS, recorded)
+        digest = layout.hls_digest(build.fresh)
+    rtl.generate(graph, build.board, build.fresh / layout.RTL, segments, digest)
     return graph
 
 
@@ -122,11 +142,14 @@ _STEPS = {
     "fold": _Step("Folding for the frame rate", _fold),
     "converters": _Step("Inserting width converters", _converters),
     "fifos": _Step("Inserting FIFOs", _fifos),
-    "rtl": _Step("Writing SystemVerilog", _rtl, changes_graph=False),
+    "sources": _Step("Writing the layers' sources", _sources, changes_graph=False),
 }
 
 STEPS = tuple(_STEPS)
 """The steps' names, in order."""
+
+_DECIDED_BY = {"model_sha256": "import", "board": "import", "target_fps": "fold", "layers": "sources"}
+"""What a build must share with an earlier one to go on behind the named step."""
 
 
 def build(
@@ -137,6 +160,7 @@ def build(
     from_step: str | None = None,
     to_step: str | None = None,
     progress: Progress = unwatched,
+    layers: Styles | None = None,
 ) -> Manifest:
     """Compile the QONNX file `model` for `board` into the folder `out` and return the accelerator's manifest.
 
@@ -144,15 +168,20 @@ def build(
         target_fps: frames a second to fold for; `folding.DEFAULT_FPS`, or the best that fits, where None.
         from_step: resume here, from the graph that an earlier build in `out` saved.
         to_step: stop behind this step; the manifest then has no hardware part and is not written.
+        layers: the style of each layer; SystemVerilog for all where None.
 
-    Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `accelerator.json`, `report.html` and
-    `report.json`; a build that fails or stops early leaves those of an earlier one. Raises UserError for a bad model,
-    an unknown step, a missing earlier result, a frame rate out of reach and a folder that another build is writing;
-    InternalError where a step changes a single output.
+    Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `hls/` where a layer is HLS,
+    `accelerator.json`, `report.html` and `report.json`; a build that fails or stops early leaves those of an earlier
+    one. Raises UserError for a bad model, an unknown step, a missing earlier result, a frame rate out of reach, layers
+    that have no HLS form or are too large in it, and a folder that another build is writing; InternalError where a
+    step changes a single output.
     """
     start, end = _span(from_step, to_step)
     folding.check_target(target_fps)
-    context = _Build(Path(model), board, Path(out), target_fps, manifest_of_model(model))
+    layers = layers or Styles.rtl()
+    context = _Build(Path(model), board, Path(out), target_fps, layers, manifest_of_model(model))
+    if layers.wants_hls:
+        _check_bits(context.model)
     with _alone(context.out), _explaining(context.out), finn_session():
         graph = _run(context, start, end, progress)
         if end < len(STEPS) - 1:
@@ -196,6 +225,8 @@ def _run(context: _Build, start: int, end: int, progress: Progress) -> "ModelWra
     graph, reference = None, None
     if start:
         graph = _resume(context, start)
+        if start > STEPS.index("specialise"):
+            _check_layers(graph, context)
         reference = Reference.of(_load(context, STEPS[0]), context.manifest.head.output_scale)
     _start_over(context, start)
     for index, name in list(enumerate(STEPS))[start : end + 1]:
@@ -214,18 +245,28 @@ def _run(context: _Build, start: int, end: int, progress: Progress) -> "ModelWra
 def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
     """Write the results whole, then put them in the place of an earlier build's; return the manifest."""
     shutil.copyfile(context.saved("golden"), context.fresh / layout.GOLDEN)
-    manifest = report.describe(context.manifest, graph, context.board)
+    manifest = report.describe(context.manifest, graph, context.board, context.segments(graph))
     manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
     report.write(manifest, context.board, context.fresh)
     manifest.save(context.fresh / FILE_NAME)
     # Nothing but renaming from here on; meanwhile no manifest vouches for what is there.
     (context.out / FILE_NAME).unlink(missing_ok=True)
+    _keep_what_vitis_made(context)
     for name in _RESULTS:
         if (context.out / name).is_dir():
             (context.out / name).rename(context.fresh / f"{name}.replaced")
-        (context.fresh / name).replace(context.out / name)
+        if (context.fresh / name).exists():
+            (context.fresh / name).replace(context.out / name)
     shutil.rmtree(context.fresh)
     return manifest
+
+
+def _keep_what_vitis_made(context: _Build) -> None:
+    """Move an earlier build's results of Vitis HLS, which know by themselves what they were made of, to the new C++."""
+    for name in (VITIS, VERILOG):
+        made, fresh = (folder / layout.HLS / name for folder in (context.out, context.fresh))
+        if made.is_dir() and fresh.parent.is_dir():
+            made.rename(fresh)
 
 
 def _check_ends(graph: "ModelWrapper", context: _Build) -> None:
@@ -242,6 +283,35 @@ def _check_ends(graph: "ModelWrapper", context: _Build) -> None:
                 f"The {end} of the model {context.model} is {found[1:]}, its metadata says {wanted[end][1:]} "
                 "(rows, columns, channels); export it again."
             )
+
+
+def _check_bits(model: Path) -> None:
+    """Refuse a model with quantizers that no HLS layer has the bits for, naming the first; costs no FINN."""
+    from onnx import numpy_helper
+
+    graph = streamline.load(model).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants |= {node.output[0]: node.attribute[0].t for node in graph.node if node.op_type == "Constant"}
+    for node in graph.node:
+        # The fourth input of QONNX's Quant: its bits, one number or one for each channel.
+        given = constants.get(node.input[3]) if node.op_type == "Quant" else None
+        bits = numpy_helper.to_array(given).max() if given is not None else 0
+        if bits > MOST_BITS:
+            raise UserError(
+                f"The quantizer {node.name or node.output[0]} of {model} has {bits:g} bits, HLS layers take at most "
+                f"{MOST_BITS}; train the model with fewer."
+            )
+
+
+def _check_layers(graph: "ModelWrapper", context: _Build) -> None:
+    """Refuse a choice of styles that does not suit the layers of a specialised graph."""
+    check_supported(graph, context.layers.of_graph(graph))
+
+
+def _pictures(context: _Build) -> list[Pixels]:
+    """Return the frames that the C++ test bench runs: those that each step was checked with."""
+    sizes = context.manifest.input
+    return [make(sizes.height, sizes.width, sizes.channels) for make in (noise, scene)]
 
 
 def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:
@@ -265,10 +335,9 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
         earlier = None
     if not isinstance(earlier, dict):
         raise UserError(f"There is no earlier build in {context.out} to resume; build without --from-step.")
-    # A new frame rate is welcome as long as the folding is still to come.
-    decides = [key for key in about if key != "target_fps" or start > STEPS.index("fold")]
-    for key in decides:
-        if earlier.get(key) != about[key]:
+    for key, step in _DECIDED_BY.items():
+        # Another choice is welcome as long as the step that it decides is still to come.
+        if start > STEPS.index(step) and earlier.get(key) != about[key]:
             raise UserError(
                 f"The earlier build in {context.out} was made with {key} {earlier.get(key)!r}, not {about[key]!r}; "
                 "build without --from-step."
@@ -302,10 +371,11 @@ def _start_over(context: _Build, start: int) -> None:
     shutil.rmtree(context.fresh, ignore_errors=True)
 
 
-def _about(context: _Build) -> dict[str, str | float | None]:
-    """Return what a build must share with an earlier one to go on from its results."""
+def _about(context: _Build) -> dict[str, Any]:
+    """Return what was built, and with which choices; see `_DECIDED_BY`."""
     return {
         "model_sha256": context.manifest.model.sha256,
         "board": context.board.name,
         "target_fps": context.target_fps,
+        "layers": context.layers.describe(),
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler.cost import LUTRAM_DEPTH, Resources, converter, resources, weight_depth, window_depth
+from fpga_facedet.compiler.hls.cycles import interval
 from fpga_facedet.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ DEFAULT_FPS = 280.0
 class Folding:
     """One way to fold a layer: the attributes that make it so, its stream widths in bits, cycles a frame and cost.
 
+    It must be fast enough in either style, so that both come from one folded graph; the cost is that of the RTL.
     `vectors` counts the input vectors of a matrix unit, 0 for other layers; each is `words` beats long and used
     `passes` times. `refill` counts the cycles at the start of a frame in which a sliding window only takes pixels in.
     """
@@ -33,27 +35,46 @@ class Folding:
     settings: tuple[tuple[str, int | str], ...]
     bits_in: int
     bits_out: int
-    cycles: int
+    rtl_cycles: int
     cost: Resources
+    hls_cycles: int = 0
     vectors: int = 0
     words: int = 0
     passes: int = 0
     refill: int = 0
 
+    @property
+    def cycles(self) -> int:
+        """The cycles a frame in the slower style, nothing waited for."""
+        return max(self.rtl_cycles, self.hls_cycles)
+
     def cycles_behind(self, source: "Folding | None") -> int:
-        """Return the cycles a frame of this layer behind `source`, waiting included.
+        """Return the cycles a frame of this layer behind `source` in the slower style, waiting included."""
+        return max(self.rtl_cycles_behind(source), self.hls_cycles_behind(source))
+
+    def rtl_cycles_behind(self, source: "Folding | None") -> int:
+        """Return the cycles a frame of this layer in RTL behind `source`, waiting included.
 
         A matrix unit keeps the vector it works on in a buffer of the next power of two. Only what is left of that can
         take words of the next vector early; the others come during the last pass over this one, or hold up the next.
         """
         if not self.vectors or source is None:
-            return self.cycles
+            return self.rtl_cycles
         if self.passes == 1:
-            return max(self.cycles, source.cycles) + source.refill
+            return max(self.rtl_cycles, source.rtl_cycles) + source.refill
         early = 2 ** (self.words - 1).bit_length() - self.words
-        late = (self.words - early) * source.cycles / (self.vectors * self.words)
+        late = (self.words - early) * source.rtl_cycles / (self.vectors * self.words)
         waiting = max(0.0, late - self.words) * self.vectors
-        return max(round(self.cycles + waiting), source.cycles) + source.refill
+        return max(round(self.rtl_cycles + waiting), source.rtl_cycles) + source.refill
+
+    def hls_cycles_behind(self, source: "Folding | None") -> int:
+        """Return the cycles a frame of this layer in HLS behind `source`, waiting included.
+
+        The stream into a matrix unit holds a whole vector, so that only a slower source holds the unit up.
+        """
+        if not self.vectors or source is None:
+            return self.hls_cycles
+        return max(self.hls_cycles, source.hls_cycles) + source.refill
 
 
 def check_target(target_fps: float | None) -> None:
@@ -72,8 +93,8 @@ def fold(model: "ModelWrapper", board: Board, target_fps: float | None = None) -
     # A whole pixel enters in each beat, whatever the folding behind it.
     choices[0] = [folding for folding in choices[0] if folding.bits_in == _pixel_bits(model)]
     best = _reach(choices, board, target_fps)
-    for node, folding, cycles in zip(model.graph.node, best, cycles_of(best), strict=True):
-        _apply(node, dict(folding.settings) | {"cycles_estimate": cycles})
+    for node, source, folding in zip(model.graph.node, [None, *best], best, strict=False):
+        _apply(node, dict(folding.settings) | {"cycles_estimate": folding.rtl_cycles_behind(source)})
     return model
 
 
@@ -149,7 +170,7 @@ def cheapest(choices: list[list[Folding]], board: Board, most_cycles: int) -> li
 
 
 def cycles_of(chain: list[Folding]) -> list[int]:
-    """Return the cycles a frame of every layer of a chain, waiting included."""
+    """Return the cycles a frame of every layer of a chain in the slower style, waiting included."""
     return [folding.cycles_behind(source) for source, folding in zip([None, *chain], chain, strict=False)]
 
 
@@ -167,22 +188,27 @@ def foldings_of(node: "NodeProto") -> list[Folding]:
     """Return every folding of a layer; the layer is left with the last one tried."""
     from qonnx.custom_op.registry import getCustomOp
 
-    layer = getCustomOp(node)
     found = []
-    for settings in _settings_of(node.op_type.removesuffix("_rtl"), layer):
+    for settings in _settings_of(node.op_type.removesuffix("_rtl"), getCustomOp(node)):
         _apply(node, settings)
-        layer = getCustomOp(node)
-        found.append(
-            Folding(
-                settings=tuple(settings.items()),
-                bits_in=layer.get_instream_width(),
-                bits_out=layer.get_outstream_width(),
-                cycles=int(layer.get_exp_cycles()),
-                cost=resources(node),
-                **_feeding(node.op_type, layer),
-            )
-        )
+        found.append(folding_of(node, tuple(settings.items())))
     return found
+
+
+def folding_of(node: "NodeProto", settings: tuple[tuple[str, int | str], ...] = ()) -> Folding:
+    """Return the folding that a layer has now, which `settings` made."""
+    from qonnx.custom_op.registry import getCustomOp
+
+    layer = getCustomOp(node)
+    return Folding(
+        settings=settings,
+        bits_in=layer.get_instream_width(),
+        bits_out=layer.get_outstream_width(),
+        rtl_cycles=int(layer.get_exp_cycles()),
+        hls_cycles=interval(node),
+        cost=resources(node),
+        **_feeding(node.op_type, layer),
+    )
 
 
 def _feeding(op_type: str, layer: Any) -> dict[str, int]:

@@ -16,8 +16,11 @@ GOLDEN = "golden.onnx"
 RTL = "rtl"
 """The folder of the SystemVerilog and of the memory contents it reads."""
 
+HLS = "hls"
+"""The folder of the C++ for Vitis HLS, where a layer is HLS."""
+
 FILE_LIST = "files.txt"
-"""Names, in RTL, the SystemVerilog sources in compile order."""
+"""Names, in RTL, the SystemVerilog sources in compile order; in HLS, every file that the build wrote."""
 
 TOP = "facedet_core"
 """The accelerator's top module."""
@@ -25,7 +28,7 @@ TOP = "facedet_core"
 TOP_FILE = "top.sv"
 """The top module's source, in RTL."""
 
-_GOLDEN_DIGEST, _RTL_DIGEST = "golden_sha256", "rtl_sha256"
+_GOLDEN_DIGEST, _RTL_DIGEST, _HLS_DIGEST = "golden_sha256", "rtl_sha256", "hls_sha256"
 
 
 def is_accelerator(folder: Path) -> bool:
@@ -34,7 +37,7 @@ def is_accelerator(folder: Path) -> bool:
 
 
 def refuse_overlay(folder: Path) -> None:
-    """Raise UserError where `folder` is an overlay, which has a manifest too, but neither RTL nor golden model."""
+    """Raise UserError where `folder` is an overlay, which has a manifest too, but neither sources nor golden model."""
     if any(folder.glob("*.hwh")) and not is_accelerator(folder):
         raise UserError(
             f"{folder} is an overlay for a board; give the accelerator it was made of, a folder that `facedet build` "
@@ -43,8 +46,9 @@ def refuse_overlay(folder: Path) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the entries of a manifest's `files` that tie it to the golden model and to the RTL in `folder`."""
-    return {_GOLDEN_DIGEST: sha256_of(folder / GOLDEN), _RTL_DIGEST: _rtl_digest(folder / RTL)}
+    """Return the entries of a manifest's `files` that tie it to the golden model and to the sources in `folder`."""
+    found = {_GOLDEN_DIGEST: sha256_of(folder / GOLDEN), _RTL_DIGEST: _rtl_digest(folder / RTL)}
+    return {**found, _HLS_DIGEST: hls_digest(folder)} if (folder / HLS).is_dir() else found
 
 
 def check_golden(folder: Path, manifest: Manifest) -> None:
@@ -57,18 +61,49 @@ def check_rtl(folder: Path, manifest: Manifest) -> None:
     _compare(folder / RTL, _rtl_digest(folder / RTL), manifest.files.get(_RTL_DIGEST))
 
 
+def check_hls(folder: Path, manifest: Manifest) -> None:
+    """Raise UserError where a file of the C++ in `folder` is not the one `manifest` was written with."""
+    _compare(folder / HLS, hls_digest(folder), manifest.files.get(_HLS_DIGEST))
+
+
 def sources(folder: Path) -> list[Path]:
     """Return the SystemVerilog files of the accelerator in `folder`, in compile order; UserError where one is missing.
 
     The last one is the top.
     """
     refuse_overlay(folder)
-    listing = folder / RTL / FILE_LIST
+    return _listed(folder / RTL)
+
+
+def hls_sources(folder: Path) -> list[Path]:
+    """Return every file of the C++ in `folder` that the build wrote, in its order; UserError where one is missing.
+
+    What Vitis HLS leaves beside them is not among them.
+    """
+    refuse_overlay(folder)
+    if not (folder / HLS).is_dir():
+        raise UserError(
+            f"The accelerator in {folder} has no HLS layers; build it with them (facedet build --layers hls)."
+        )
+    return _listed(folder / HLS)
+
+
+def hls_digest(folder: Path) -> str:
+    """Return one digest of the C++ of the accelerator in `folder`, file by file under its name."""
+    digest = hashlib.sha256()
+    for path in hls_sources(folder):
+        digest.update(f"{path.relative_to(folder / HLS)} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the files that `folder` lists; UserError where there is no list, or not all that it names."""
+    listing = folder / FILE_LIST
     try:
         names = listing.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise UserError(f"Cannot read {listing}: {error.strerror}; build the accelerator again.") from error
-    found = [folder / RTL / name.strip() for name in names if name.strip()]
+    found = [folder / name.strip() for name in names if name.strip()]
     missing = [source for source in found if not source.is_file()]
     if missing or not found:
         lacks = missing[0] if missing else "any source"

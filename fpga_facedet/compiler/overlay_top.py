@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fpga_facedet import shell
 from fpga_facedet.compiler import layout
+from fpga_facedet.compiler.hls.verilog import verilog_files
 from fpga_facedet.compiler.rtllib import own_source
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.files import saving, write_text
@@ -23,20 +24,25 @@ def write_overlay_top(accelerator: Path, out: Path) -> list[Path]:
     Returns the Verilog and SystemVerilog files, all in `out`, in compile order; the last one is the top. The memory
     contents (*.dat) that they read by relative names are written beside them. Other files in `out` are left alone.
 
-    Raises UserError where the folder is no accelerator, where its RTL is not the one its manifest was written with, or
-    where a file cannot be written.
+    Raises UserError where the folder is no accelerator, where its RTL is not the one its manifest was written with,
+    where it has HLS layers and no Verilog of them, or where a file cannot be written.
     """
     accelerator, out = Path(accelerator), Path(out)
     manifest = Manifest.load(accelerator)
     top = overlay_top(manifest)
     core = layout.sources(accelerator)
     layout.check_rtl(accelerator, manifest)
-    sources = [*core, *(own_source(name) for name in SHELL_SOURCES)]
+    synthesized = verilog_files(accelerator, manifest)
+    verilog = [path for path in synthesized if path.suffix == ".v"]
+    sources = [*verilog, *core, *(own_source(name) for name in SHELL_SOURCES)]
     names = [source.name for source in sources]
-    twice = sorted({name for name in (*names, TOP_FILE) if [*names, TOP_FILE].count(name) > 1})
+    memories = [path for path in synthesized if path.suffix == ".dat"]
+    memories += sorted((accelerator / layout.RTL).glob("*.dat"))
+    everything = [*names, TOP_FILE, *(path.name for path in memories)]
+    twice = sorted({name for name in everything if everything.count(name) > 1})
     if twice:
-        raise InternalError(f"The accelerator in {accelerator} and the board shell both have a source {twice[0]}.")
-    for source in (*sources, *sorted((accelerator / layout.RTL).glob("*.dat"))):
+        raise InternalError(f"Two parts of the overlay of {accelerator} both have a source {twice[0]}.")
+    for source in (*sources, *memories):
         with saving(out / source.name) as beside:
             shutil.copyfile(source, beside)
     write_text(out / TOP_FILE, top)

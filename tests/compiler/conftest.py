@@ -1,5 +1,6 @@
-"""The small accelerator that the compiler's tests look at, built once."""
+"""The small accelerator that the compiler's tests look at, built once in each style."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from fpga_facedet.boards import Board, get_board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.manifest import Manifest
 from tests.compiler import nets
 
@@ -41,3 +43,15 @@ def built(model: Path, board: Board, tmp_path_factory: pytest.TempPathFactory) -
     folder, told = tmp_path_factory.mktemp("build"), []
     manifest = flow.build(model, board, folder, target_fps=20_000, progress=lambda *news: told.append(news))
     return Built(folder, model, manifest, told)
+
+
+@pytest.fixture(scope="session")
+def built_hls(built: Built, board: Board, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The same accelerator with all layers in HLS."""
+    folder, told = tmp_path_factory.mktemp("build-hls") / "accelerator", []
+    shutil.copytree(built.folder, folder)
+    manifest = flow.build(
+        built.model, board, folder, target_fps=20_000, from_step="sources", layers=Styles.hls(),
+        progress=lambda *news: told.append(news),
+    )  # fmt: skip
+    return Built(folder, built.model, manifest, told)

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import Manifest
 from tests.compiler import nets
@@ -21,7 +23,7 @@ from tests.compiler.conftest import Built
 
 def test_leaves_every_steps_graph_and_every_result(built: Built) -> None:
     saved = sorted(path.name for path in (built.folder / "steps").glob("*.onnx"))
-    graphs = [(number, name) for number, name in enumerate(flow.STEPS, 1) if name != "rtl"]
+    graphs = [(number, name) for number, name in enumerate(flow.STEPS, 1) if name != "sources"]
     assert saved == [f"{number:02d}_{name}.onnx" for number, name in graphs]
     for key, name in built.manifest.files.items():
         assert key.endswith("_sha256") or (built.folder / name).is_file(), name
@@ -106,7 +108,7 @@ def test_stopping_early_leaves_no_accelerator(model: Path, board: Board, tmp_pat
     [
         ({"from_step": "folding"}, "no build step 'folding'; choose one of: import, tidy"),
         ({"to_step": "RTL"}, "no build step 'RTL'"),
-        ({"from_step": "rtl", "to_step": "fold"}, "Step 'rtl' comes after 'fold'"),
+        ({"from_step": "sources", "to_step": "fold"}, "Step 'sources' comes after 'fold'"),
         ({"from_step": "fold"}, "left no result"),
     ],
 )
@@ -120,7 +122,7 @@ def test_does_not_resume_the_build_of_another_model(built: Built, board: Board, 
     about = folder / "steps" / "build.json"
     about.write_text(json.dumps({**json.loads(about.read_text()), "model_sha256": "0" * 64}))
     with pytest.raises(UserError, match="made with model_sha256 '0000"):
-        flow.build(built.model, board, folder, target_fps=20_000, from_step="rtl")
+        flow.build(built.model, board, folder, target_fps=20_000, from_step="sources")
 
 
 def test_does_not_resume_where_a_result_is_missing(built: Built, board: Board, tmp_path: Path) -> None:
@@ -194,7 +196,7 @@ def test_what_is_interrupted_at_the_very_end_destroys_nothing(
         patch.setattr(flow.report, "write", interrupt)
         flow.build(built.model, board, folder, target_fps=5_000, from_step="fold")
     assert contents(folder) == before
-    slower = flow.build(built.model, board, folder, target_fps=5_000, from_step="rtl")
+    slower = flow.build(built.model, board, folder, target_fps=5_000, from_step="sources")
     assert Manifest.load(folder) == slower != built.manifest
     assert (folder / "simulator" / "kept").is_file() and not (folder / "steps" / "finished").exists()
 
@@ -277,3 +279,107 @@ def test_a_place_that_cannot_be_written(model: Path, board: Board, tmp_path: Pat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="Cannot save"):
         flow.build(model, board, tmp_path / "file", to_step="import")
+
+
+def test_an_hls_build_differs_in_the_sources_alone(built: Built, built_hls: Built) -> None:
+    """The same steps and golden model, the same keys in the manifest; `hls/` and another top."""
+    before, after = contents(built.folder), contents(built_hls.folder)
+    assert {name for name in after if name not in before} == {name for name in after if name.startswith("hls/")}
+    assert {name for name in after if name.startswith("rtl/")} == {"rtl/top.sv", "rtl/files.txt"}
+    assert after["golden.onnx"] == before["golden.onnx"]
+    for path in (built.folder / "steps").glob("*.onnx"):
+        assert (built_hls.folder / "steps" / path.name).read_bytes() == path.read_bytes(), path.name
+    rtl, hls = built.manifest.to_dict(), built_hls.manifest.to_dict()
+    assert rtl.keys() == hls.keys()
+    same = rtl.keys() - {"layer_style", "layers", "segments", "figures", "files"}
+    assert {key: rtl[key] for key in same} == {key: hls[key] for key in same}
+    for one, other in zip(rtl["layers"], hls["layers"], strict=True):
+        assert one.keys() == other.keys()
+        same = one.keys() - {"style", "cycles", "resources"}
+        assert {key: one[key] for key in same} == {key: other[key] for key in same}
+    assert [{**figure, "value": 0} for figure in rtl["figures"]] == [
+        {**figure, "value": 0} for figure in hls["figures"]
+    ]
+
+
+def test_another_style_is_welcome_behind_any_step(built_hls: Built, built: Built, board: Board, tmp_path: Path) -> None:
+    folder = copy_of(built_hls, tmp_path / "again")
+    (folder / "hls" / "verilog").mkdir()
+    (folder / "hls" / "verilog" / "made.v").write_text("by Vitis HLS, in an hour")
+    again = flow.build(built.model, board, folder, target_fps=20_000, from_step="fifos", layers=Styles.parse("hls"))
+    assert again == built_hls.manifest and (folder / "hls" / "verilog" / "made.v").is_file()
+    assert json.loads((folder / "steps" / "build.json").read_text())["layers"] == "hls"
+    plain = flow.build(built.model, board, folder, target_fps=20_000, from_step="sources")
+    assert plain == built.manifest and contents(folder) == contents(built.folder)
+
+
+def test_a_mixed_build_describes_its_segments(built: Built, board: Board, tmp_path: Path) -> None:
+    folder, styles = copy_of(built, tmp_path / "again"), tmp_path / "styles.toml"
+    styles.write_text('[layers]\n"*_4" = "hls"\nMVAU_1 = "hls"\n')
+    manifest = flow.build(
+        built.model, board, folder, target_fps=20_000, from_step="sources", layers=Styles.parse(styles)
+    )
+    assert Manifest.load(folder) == manifest and manifest.layer_style == "mixed"
+    assert [part.name for part in manifest.segments] == [
+        "facedet_rtl_0", "facedet_hls_1", "facedet_rtl_2", "facedet_hls_3",
+    ]  # fmt: skip
+    for before, behind in pairwise(manifest.segments):
+        left, entered = before.stream, behind.stream
+        assert (left.beats_out, left.lanes_out, left.bits_out) == (entered.beats_in, entered.lanes_in, entered.bits_in)
+    first, last, whole = manifest.segments[0].stream, manifest.segments[-1].stream, manifest.stream
+    assert (first.beats_in, first.lanes_in, first.bits_in) == (whole.beats_in, whole.lanes_in, whole.bits_in)
+    assert (last.beats_out, last.lanes_out, last.bits_out) == (whole.beats_out, whole.lanes_out, whole.bits_out)
+    by_style = {layer.name: layer for layer in manifest.layers}
+    pure = {layer.name: layer for layer in built.manifest.layers}
+    assert by_style["MVAU_rtl_1"].style == "hls" and by_style["MVAU_rtl_2"] == pure["MVAU_rtl_2"]
+
+
+@pytest.mark.parametrize("bits_of", ["weights", "activations"])
+def test_bits_that_no_hls_layer_has_are_refused_before_the_folder_is_made(
+    bits_of: str, model: Path, board: Board, tmp_path: Path
+) -> None:
+    proto = onnx.load(model)
+    quantizers = [node for node in proto.graph.node if node.op_type == "Quant"]
+    chosen = quantizers[0 if bits_of == "weights" else -1]
+    chosen.input[3] = "many"
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.float32([17]), "many"))
+    onnx.save(proto, tmp_path / "wide.onnx")
+    with pytest.raises(UserError, match=rf"The quantizer {chosen.name} of .*wide\.onnx has 17 bits, .* at most 16; "):
+        flow.build(tmp_path / "wide.onnx", board, tmp_path / "out", layers=Styles.hls())
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_without_a_form_in_hls_leave_everything_as_it_was(
+    built: Built, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(graph: ModelWrapper, styles: dict[str, str]) -> None:
+        assert set(styles.values()) == {"hls"} and {node.name for node in graph.graph.node} == styles.keys()
+        raise UserError("Layer MVAU_0 has no HLS form.")
+
+    monkeypatch.setattr(flow, "check_supported", refuse)
+    folder = copy_of(built, tmp_path / "again")
+    everything = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for step in ("fold", "converters", "fifos", "sources"):
+        with pytest.raises(UserError, match="MVAU_0 has no HLS form"):
+            flow.build(built.model, board, folder, target_fps=20_000, from_step=step, layers=Styles.hls())
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == everything
+    with pytest.raises(UserError, match="MVAU_0 has no HLS form"):
+        flow.build(built.model, board, folder, target_fps=20_000, from_step="specialise", layers=Styles.hls())
+    assert contents(folder) == contents(built.folder)
+
+
+def test_a_pattern_without_a_layer_is_refused_before_folding(built: Built, board: Board, tmp_path: Path) -> None:
+    folder = copy_of(built, tmp_path / "again")
+    with pytest.raises(UserError, match="No layer is called 'MVAU_9'"):
+        flow.build(
+            built.model, board, folder, target_fps=5_000, from_step="specialise",
+            layers=Styles("rtl", (("MVAU_9", "hls"),)),
+        )  # fmt: skip
+    assert not (folder / "steps" / "08_fold.onnx").exists() and contents(folder) == contents(built.folder)
+
+
+def test_hls_layers_that_do_not_fit_are_refused(built: Built, board: Board, tmp_path: Path) -> None:
+    folder, small = copy_of(built, tmp_path / "again"), replace(board, lut=2_000)
+    with pytest.raises(UserError, match=r"takes [\d,]+ of the 2,000 LUTs of TUL PYNQ-Z2 \(estimated\); choose RTL"):
+        flow.build(built.model, small, folder, target_fps=20_000, from_step="sources", layers=Styles.hls())
+    assert contents(folder) == contents(built.folder)

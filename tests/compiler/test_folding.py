@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -60,6 +61,38 @@ def test_a_matrix_unit_waits_for_words_it_has_no_place_for() -> None:
 def test_a_single_pass_goes_at_the_pace_of_its_source() -> None:
     unit = choice(8, 8, 900, 0, vectors=100, words=9, passes=1)
     assert unit.cycles_behind(choice(8, 8, 1000, 0, refill=5)) == 1005
+
+
+def test_an_hls_unit_waits_for_a_slower_source_alone() -> None:
+    """Its stream holds a whole vector: what holds the RTL up (above) costs nothing here."""
+    unit = choice(8, 4, 0, 0, hls_cycles=18 * 8 * 100 + 9, vectors=100, words=18, passes=8)
+    source = choice(1, 8, 0, 0, hls_cycles=18 * 8 * 100, refill=30)
+    assert unit.hls_cycles_behind(source) == 18 * 8 * 100 + 9 + 30
+    assert unit.hls_cycles_behind(replace(source, hls_cycles=20_000)) == 20_030
+    assert unit.hls_cycles_behind(None) == unit.hls_cycles
+    assert source.hls_cycles_behind(unit) == source.hls_cycles
+
+
+def test_the_slower_style_decides(board: Board) -> None:
+    first = [choice(2, 2, 100, 50), choice(2, 2, 100, 90, hls_cycles=80)]
+    assert folding.cheapest([first], board, 100) == [first[0]]
+    slow = [replace(first[0], hls_cycles=101), first[1]]
+    assert slow[0].cycles == 101 and folding.cycles_of([slow[0]]) == [101]
+    assert folding.cheapest([slow], board, 100) == [first[1]]
+    unit = choice(2, 2, 90, 0, hls_cycles=90, vectors=10, words=9, passes=1)
+    source = choice(2, 2, 90, 0, hls_cycles=98, refill=5)
+    assert folding.cheapest([[source], [unit]], board, 102) is None
+    assert folding.cheapest([[source], [unit]], board, 103) == [source, unit]
+
+
+def test_every_folding_knows_the_cycles_of_both_styles(built: Built) -> None:
+    with finn_session():
+        for node in built.graph("specialise").graph.node:
+            for found in folding.foldings_of(node):
+                # The styles do the same work: they differ by what a pipeline and a window's first pixels take.
+                assert found.rtl_cycles > 0 and found.hls_cycles > 0
+                if node.op_type != "ConvolutionInputGenerator_rtl":
+                    assert 0 < found.hls_cycles - found.rtl_cycles < 40, (node.name, found)
 
 
 def test_reaches_the_target_with_whole_ratios(built: Built, board: Board) -> None:

@@ -47,6 +47,55 @@ def test_changed_hardware_is_refused(folder: Path, pattern: str) -> None:
         RtlEngine(folder)
 
 
+@pytest.fixture
+def hls_folder(built_hls: Built, tmp_path: Path) -> Path:
+    return copy_of(built_hls, tmp_path / "hls-accelerator")
+
+
+def test_the_cpp_that_was_built_belongs_to_its_manifest(hls_folder: Path, folder: Path) -> None:
+    manifest = Manifest.load(hls_folder)
+    layout.check_hls(hls_folder, manifest)
+    layout.check_rtl(hls_folder, manifest)
+    assert manifest.files.items() >= layout.digests(hls_folder).items()
+    assert layout.digests(hls_folder).keys() - layout.digests(folder).keys() == {"hls_sha256"}
+    sources = {path.relative_to(hls_folder / "hls") for path in layout.hls_sources(hls_folder)}
+    assert sources == {
+        path.relative_to(hls_folder / "hls")
+        for path in (hls_folder / "hls").rglob("*")
+        if path.is_file() and path.name != "files.txt"
+    }
+
+
+@pytest.mark.parametrize("pattern", ["top.cpp", "MVAU_3.hpp", "facedet/stream.hpp", "vectors/*_out.bin", "files.txt"])
+def test_changed_cpp_is_refused(hls_folder: Path, pattern: str) -> None:
+    (path,) = (hls_folder / "hls").glob(pattern)
+    if path.name == "files.txt":
+        path.write_text("\n".join(reversed(path.read_text().split())))
+    else:
+        flip(path)
+    with pytest.raises(UserError, match=r"hls does not belong to the manifest .*; build the accelerator again"):
+        layout.check_hls(hls_folder, Manifest.load(hls_folder))
+
+
+def test_the_digest_of_the_top_covers_the_cpp(hls_folder: Path) -> None:
+    """So that the board, which knows the digest of the RTL alone, knows which weights it holds."""
+    assert layout.hls_digest(hls_folder) in (hls_folder / "rtl" / "top.sv").read_text()
+
+
+def test_what_vitis_leaves_is_no_source(hls_folder: Path) -> None:
+    (hls_folder / "hls" / "vitis").mkdir()
+    (hls_folder / "hls" / "vitis" / "log.txt").write_text("done")
+    layout.check_hls(hls_folder, Manifest.load(hls_folder))
+
+
+def test_missing_cpp_is_named(hls_folder: Path, folder: Path) -> None:
+    (hls_folder / "hls" / "top.cpp").unlink()
+    with pytest.raises(UserError, match=r"lacks .*top\.cpp, listed in .*files\.txt; build"):
+        layout.hls_sources(hls_folder)
+    with pytest.raises(UserError, match=r"has no HLS layers; build it with them \(facedet build --layers hls\)"):
+        layout.hls_sources(folder)
+
+
 def test_a_missing_memory_and_another_order_are_changes(folder: Path) -> None:
     manifest = Manifest.load(folder)
     listing = folder / "rtl" / "files.txt"

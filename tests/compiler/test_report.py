@@ -1,9 +1,12 @@
 from html.parser import HTMLParser
 
 import numpy as np
+from qonnx.custom_op.registry import getCustomOp
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import report
+from fpga_facedet.compiler.finn_session import finn_session
+from fpga_facedet.compiler.hls.cycles import interval, trips
 from fpga_facedet.manifest import Manifest
 from tests.compiler.conftest import Built
 
@@ -62,6 +65,36 @@ def test_the_page_is_well_formed_and_self_contained(built: Built) -> None:
     for layer in built.manifest.layers:
         assert layer.name in page
     assert "estimated" in page and "TUL PYNQ-Z2" in page
+
+
+def test_the_page_says_the_style_and_that_hls_waits_for_a_report(built: Built, built_hls: Built) -> None:
+    rtl, hls = ((one.folder / "report.html").read_text() for one in (built, built_hls))
+    assert "all layers in SystemVerilog" in rtl and "Vitis" not in rtl
+    assert "all layers in C++ for Vitis HLS" in hls and "Estimated" in hls
+    assert "a report of Vitis HLS takes its place once there is one (facedet hls report)" in hls
+    assert [part.split("<")[0] for part in rtl.split("<h2>")] == [part.split("<")[0] for part in hls.split("<h2>")]
+
+
+def test_each_style_reports_its_own_cycles_and_resources(built: Built, built_hls: Built) -> None:
+    nodes = {node.name: node for node in built.graph("fifos").graph.node}
+    with finn_session():
+        loops = {name: (trips(node), interval(node)) for name, node in nodes.items()}
+    before, refill = 0, 0
+    for layer in built_hls.manifest.layers:
+        if layer.op == "StreamingDataWidthConverter":
+            assert layer.cycles == loops[layer.name][0]
+            continue
+        own = loops[layer.name][1]
+        waited = max(own, before) + refill if layer.op == "MVAU" else own
+        assert (layer.cycles, layer.style) == (waited, "hls"), layer.name
+        window = layer.op == "ConvolutionInputGenerator"
+        before, refill = own, getCustomOp(nodes[layer.name]).get_buffer_depth() if window else 0
+    for layer in built.manifest.layers:
+        known = getCustomOp(nodes[layer.name]).get_nodeattr("cycles_estimate")
+        assert layer.cycles == (known or loops[layer.name][0]) and layer.style == "rtl"
+    assert built.manifest.figure("lut") != built_hls.manifest.figure("lut")
+    for one in (built, built_hls):
+        assert one.manifest.figure("dsp").value == sum(layer.resources["dsp"] for layer in one.manifest.layers)
 
 
 def test_names_are_escaped(built: Built, board: Board) -> None:

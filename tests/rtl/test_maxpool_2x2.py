@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fpga_facedet.beats import pack
 from fpga_facedet.compiler.rtllib import own_source
 from fpga_facedet.errors import InternalError
-from fpga_facedet.simulation.beats import pack
 from fpga_facedet.simulation.verilator import SimulatedStream, StreamPorts, compile_model
 
 PORTS = StreamPorts(

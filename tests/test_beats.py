@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fpga_facedet.simulation.beats import pack, unpack
+from fpga_facedet.beats import pack, unpack
 
 
 def test_lane_0_is_lowest() -> None:

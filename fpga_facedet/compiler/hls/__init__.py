@@ -1,0 +1,1 @@
+"""HLS layers: C++ for Vitis HLS from the same folded graph that the SystemVerilog comes from."""

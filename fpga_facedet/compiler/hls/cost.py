@@ -1,0 +1,157 @@
+"""What an HLS layer costs on a 7-series chip, before Vitis HLS has seen it: LUTs, 18-kbit block RAMs, DSPs.
+
+Block RAMs follow exactly from the memories that the library's headers bind, DSPs from the multipliers that they bind.
+LUTs are counted from first principles, an adder's bit or a comparator's bit one LUT. No synthesis has been compared
+with it: all that comes out is `estimated`, until a report of Vitis HLS says what it took.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fpga_facedet.compiler import cost
+from fpga_facedet.compiler.cost import Resources, converter, fifo, memory
+from fpga_facedet.compiler.hls.calls import HlsLayer, Search
+from fpga_facedet.compiler.hls.plan import plan
+from fpga_facedet.compiler.hls.styles import Segment, layer_name
+from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import HLS
+
+if TYPE_CHECKING:
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    from fpga_facedet.boards import Board
+
+SEARCH_LUTRAM_WORDS = 512
+"""Tables of a search up to this many words lie in LUTs (thresholds.hpp)."""
+
+_CONTROL = 60
+"""LUTs of a loop that starts, counts, stalls with its streams and ends."""
+
+
+def resources(call: HlsLayer) -> Resources:
+    """Return the estimate for one layer and the stream in front of it."""
+    stream = fifo(call.source.depth, _width(call.source))
+    return Resources(lut=_CONTROL) + stream + _ESTIMATES[call.function](call)
+
+
+def by_node(graph: "ModelWrapper", segments: Sequence[Segment]) -> dict[str, Resources]:
+    """Return the estimate for each node of a folded graph by its name, each in its style.
+
+    HLS FIFOs cost nothing by themselves: the stream in front of the layer behind them is theirs.
+    """
+    found: dict[str, Resources] = {}
+    for segment in segments:
+        if segment.style == HLS:
+            calls = {call.name: call for call in plan(graph, segment.nodes)}
+            own = {node.name: calls.get(layer_name(node)) for node in segment.nodes}
+            found |= {name: resources(call) if call else Resources() for name, call in own.items()}
+        else:
+            found |= {node.name: cost.resources(node) for node in segment.nodes}
+    return found
+
+
+def check_fits(graph: "ModelWrapper", segments: Sequence[Segment], board: "Board") -> None:
+    """Raise UserError where an accelerator with HLS layers is estimated to be too large for the board."""
+    if all(segment.style != HLS for segment in segments):
+        return
+    total = sum(by_node(graph, segments).values(), Resources())
+    for kind, title in (("lut", "LUTs"), ("bram18", "18-kbit block RAMs"), ("dsp", "DSPs")):
+        needed, there = math.ceil(getattr(total, kind)), getattr(board, kind)
+        if needed > there:
+            raise UserError(
+                f"With these layers in HLS the accelerator takes {needed:,} of the {there:,} {title} of {board.title} "
+                "(estimated); choose RTL for some of them, or fold for fewer frames a second (--target-fps)."
+            )
+
+
+def _width(stream: Any) -> int:
+    return int(stream.lanes * stream.values.bits)
+
+
+def _padding(call: Any) -> Resources:
+    # Rows and columns are compared with the image's edges, and the values masked there.
+    return Resources(lut=30 + _width(call.result))
+
+
+def _sliding_window(call: Any) -> Resources:
+    (rows, columns), folds = call.kernel, call.channels // call.source.lanes
+    words = ((rows - 1) * call.width + columns + 1) * folds
+    # Two addresses run around the ring: each is added to, and compared with its end.
+    return memory(words, _width(call.source)) + Resources(lut=30 + 4 * words.bit_length())
+
+
+def _parallel_window(call: Any) -> Resources:
+    rows = call.kernel[0] - 1
+    lines = memory(call.width, rows * _width(call.source)) if rows else Resources()
+    return lines + Resources(lut=30 + 4 * call.width.bit_length())
+
+
+def _matrix_vector(call: Any) -> Resources:
+    passes, words, pe, simd = call.weights.shape
+    value_bits, product_bits = call.source.values.bits, call.source.values.bits + call.weight_bits
+    lanes = pe * simd
+    # In LUTs a product is a row of adders for each bit of the weight.
+    in_dsp = call.multiplier == "dsp"
+    products = Resources(dsp=lanes) if in_dsp else Resources(lut=lanes * call.weight_bits * (value_bits + 1))
+    adders = Resources(lut=pe * ((simd - 1) * (product_bits + 1) + call.result.values.bits))
+    vector = memory(words, _width(call.source)) + Resources(lut=_width(call.source) / 2)
+    return products + adders + vector + memory(passes * words, lanes * call.weight_bits)
+
+
+def _comparison(call: Any) -> Resources:
+    (table,) = call.tables
+    folds, pe, levels = table.values.shape
+    compared = pe * levels * max(table.bits, call.source.values.bits) / 2
+    return _lutram(folds, pe * levels * table.bits) + Resources(lut=compared + pe * levels)
+
+
+def _search(call: Search) -> Resources:
+    total = Resources()
+    for table in call.tables:
+        folds, pe, nodes = table.values.shape
+        words = folds * nodes
+        # Each of the PE lanes looks at a place of its own.
+        one = _lutram(words, table.bits) if words <= SEARCH_LUTRAM_WORDS else memory(words, table.bits)
+        compared = max(table.bits, call.source.values.bits) / 2
+        total += Resources(pe * (one.lut + compared), pe * one.bram18)
+    return total
+
+
+def _hard_tanh(call: Any) -> Resources:
+    scale, offset = call.tables
+    folds, pe = scale.values.shape
+    product_bits = call.source.values.bits + scale.bits
+    # A DSP48E1 multiplies 25 by 18 bits.
+    wide, narrow = max(call.source.values.bits, scale.bits), min(call.source.values.bits, scale.bits)
+    multipliers = pe * math.ceil(wide / 25) * math.ceil(narrow / 18)
+    clamps = pe * (product_bits + 2 * call.result.values.bits)
+    return _lutram(folds, pe * (scale.bits + offset.bits)) + Resources(lut=clamps, dsp=multipliers)
+
+
+def _max_pool(call: Any) -> Resources:
+    folds, width = call.channels // call.source.lanes, _width(call.source)
+    # Two comparisons, each with what a memory kept: the pixel to the left, and the pairs of the row above.
+    return memory(folds, width) + memory(call.width // 2 * folds, width) + Resources(lut=3 * width)
+
+
+def _converter(call: Any) -> Resources:
+    return converter(_width(call.source), _width(call.result)) or Resources()
+
+
+def _lutram(words: int, width: int) -> Resources:
+    """Return what a table in LUTs costs, however deep: 64 bits a LUT."""
+    return Resources(lut=width * math.ceil(words / 64))
+
+
+_ESTIMATES: dict[str, Callable[[Any], Resources]] = {
+    "pad": _padding,
+    "sliding_window": _sliding_window,
+    "parallel_window": _parallel_window,
+    "matrix_vector": _matrix_vector,
+    "thresholds_by_comparison": _comparison,
+    "thresholds_by_search": _search,
+    "hard_tanh": _hard_tanh,
+    "max_pool_2x2": _max_pool,
+    "convert_width": _converter,
+}
