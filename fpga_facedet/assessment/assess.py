@@ -31,7 +31,7 @@ from fpga_facedet.progress import Progress, unwatched
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-ENGINES = ("torch", "golden", "rtl", "captures")
+ENGINES = ("torch", "golden", "rtl", "csim", "captures")
 EVAL_FILE = "eval.json"
 CURVES_FILE = "precision_recall.png"
 WORST_FILE, BEST_FILE = "worst.png", "best.png"
@@ -234,8 +234,9 @@ def _check_engines(
         raise UserError(f"Comparing {engine} with itself says nothing; give another engine to compare with.")
     if "captures" in asked and captures is None:
         raise UserError("The engine captures reads what a board wrote; give its folder (--captures DIR).")
-    if "rtl" in asked and accelerator is None:
-        raise UserError("The engine rtl simulates an accelerator; give its folder (--accelerator DIR).")
+    simulated = [name for name in asked if name in ("rtl", "csim")]
+    if simulated and accelerator is None:
+        raise UserError(f"The engine {simulated[0]} simulates an accelerator; give its folder (--accelerator DIR).")
 
 
 @dataclass(frozen=True)

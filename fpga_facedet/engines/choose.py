@@ -6,21 +6,26 @@ from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.errors import UserError
 from fpga_facedet.progress import Progress
 
-NAMES = ("golden", "rtl", "board")
+NAMES = ("golden", "rtl", "csim", "board")
 
 
 def open_engine(name: str, model: Path, accelerator: Path | None = None, progress: Progress | None = None) -> Engine:
-    """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from; `rtl` needs `accelerator`.
+    """Open engine `name`: `golden` runs `model`, or what `accelerator` was built from.
 
-    `board` loads the overlay whose folder `accelerator` is. `progress` is told what goes on, and its share (0..1),
-    while a simulator is compiled. Raises UserError for an unknown name, for `rtl` or `board` without a folder, or
-    where a package is missing that `golden` needs.
+    `rtl` and `csim` simulate `accelerator`, whose layers are RTL for the one, HLS (or both) for the other. `board`
+    loads the overlay whose folder `accelerator` is. `progress` is told what goes on, and its share (0..1), while a
+    simulator is compiled. Raises UserError for an unknown name, for all but `golden` without a folder, or where a
+    package is missing that `golden` needs.
     """
     if name == "golden":
         return _golden(accelerator or model)
-    if name == "rtl":
+    if name in ("rtl", "csim"):
         if accelerator is None:
-            raise UserError("The engine rtl simulates an accelerator; give its folder with --accelerator DIR.")
+            raise UserError(f"The engine {name} simulates an accelerator; give its folder with --accelerator DIR.")
+        if name == "csim":
+            from fpga_facedet.engines.csim import CsimEngine
+
+            return CsimEngine(accelerator, progress)
         from fpga_facedet.engines.rtl import RtlEngine
 
         return RtlEngine(accelerator, progress)

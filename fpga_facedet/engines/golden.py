@@ -51,6 +51,7 @@ class GoldenEngine:
             layout.check_golden(path, self.manifest)
         else:
             self.manifest, golden = _of_model(path)
+        self._golden, self._path, self._threads = golden, path, threads
         self._session = _session(golden, path, threads)
         _check_shapes(self._session, self.manifest, path)
 
@@ -64,9 +65,36 @@ class GoldenEngine:
             raw[number] = self._session.run(["raw"], {"frame": frames[number : number + 1]})[0][0]
         return raw
 
+    def opened(self) -> "OpenGolden":
+        """Return the same model with the values between its steps laid open, for one who compares layers."""
+        return OpenGolden(self._golden, self._path, self._threads)
+
     def close(self) -> None:
         """Give back the session's memory and threads."""
         self._session = None
+
+
+class OpenGolden:
+    """A golden model whose every step shows its values.
+
+    `steps` are its convolutions, thresholds and pools, in the order of the hardware's.
+    """
+
+    def __init__(self, golden: bytes, path: Path, threads: int | None) -> None:
+        from fpga_facedet.compiler.golden_streams import open_up
+
+        opened, self.steps = open_up(golden)
+        self._session = _session(opened, path, threads)
+
+    def run(self, frame: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.int32]]:
+        """Run one letterboxed RGB frame uint8 (H, W, 3); return what went into the first step and came out of each.
+
+        Each is int32 (height, width, channels): the frame, then the values of `steps[0]` and so on. The last one holds
+        the head's integers.
+        """
+        found = self._session.run([step.output for step in self.steps], {"frame": frame[None]})
+        # Floats of integers below 2^31.
+        return [frame.astype(np.int32), *(value[0].transpose(1, 2, 0).astype(np.int32) for value in found)]
 
 
 def _accelerators(folder: Path) -> bytes:

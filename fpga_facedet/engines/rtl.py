@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fpga_facedet.beats import pack, unpack
 from fpga_facedet.compiler import layout
 from fpga_facedet.engines.protocol import check_frames
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import Manifest, StreamInfo
+from fpga_facedet.manifest import RTL, Manifest, StreamInfo
 from fpga_facedet.progress import Progress
-from fpga_facedet.simulation.beats import pack, unpack
 from fpga_facedet.simulation.verilator import StreamRun, compile_model
 
 
@@ -23,8 +23,8 @@ class RtlEngine:
             use, in one to three minutes, and kept in its folder `simulator`.
         progress: told what goes on while the simulator is built and while it runs.
 
-    A frame of 416x416 takes seconds. Raises UserError where the folder is no accelerator, where its RTL is not the one
-    its manifest was written with, or where a tool is missing.
+    A frame of 416x416 takes seconds. Raises UserError where the folder is no accelerator or has HLS layers, where its
+    RTL is not the one its manifest was written with, or where a tool is missing.
     """
 
     name = "rtl"
@@ -34,6 +34,8 @@ class RtlEngine:
         self.manifest = Manifest.load(folder)
         if self.manifest.stream is None:
             raise UserError(f"The manifest of {folder} describes no hardware; build the accelerator (facedet build).")
+        if any(segment.style != RTL for segment in self.manifest.segments):
+            raise UserError(f"The accelerator in {folder} has HLS layers; simulate it with the engine csim.")
         self._stream: StreamInfo = self.manifest.stream
         self._progress = progress
         sources = layout.sources(folder)

@@ -5,18 +5,20 @@ import ctypes
 import hashlib
 import os
 import platform
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import write_bytes
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_MESSAGE_LENGTH = 200
+_MESSAGE_LENGTH = 400
 _UNUSED_SECONDS = 30 * 24 * 3600
 
 
@@ -35,8 +37,17 @@ def cache_folder() -> Path | None:
         return None
 
 
-def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path], flags: Sequence[str]) -> ctypes.CDLL:
+def compiled_library(
+    name: str,
+    sources: Sequence[Path],
+    headers: Sequence[Path],
+    flags: Sequence[str],
+    gcc_flags: Sequence[str] = (),
+    compiling: Callable[[], None] | None = None,
+) -> ctypes.CDLL:
     """Return the library of `sources`, compiled by `$CXX` or g++ with `flags` unless the cache has it.
+
+    `gcc_flags` are for g++ alone, which clang refuses. `compiling` is called before the compiler starts.
 
     The cached file is named after a digest of sources, headers, flags, compiler and processor, so that none of them
     changes unseen, and ends with a digest of its own bytes (which the loader ignores): a damaged one is made again,
@@ -44,16 +55,24 @@ def compiled_library(name: str, sources: Sequence[Path], headers: Sequence[Path]
     cache, or it cannot be written or runs no programs, a temporary folder serves this process. Raises CannotBuildError.
     """
     compiler = _compiler()
+    if "clang" not in Path(compiler).resolve().name:
+        flags = (*flags, *gcc_flags)
+
+    def make() -> bytes:
+        if compiling:
+            compiling()
+        return _compile(compiler, sources, flags)
+
     folder = cache_folder()
     if folder is None:
-        return _load_once(name, _compile(compiler, sources, flags))
+        return _load_once(name, make())
     cached = folder / f"{name}-{_key(compiler, sources, headers, flags)}.so"
     if _is_whole(cached):
         try:
             return ctypes.CDLL(str(cached))
         except OSError:
             pass  # a cache on a file system that runs no programs: the temporary folder below
-    content = _compile(compiler, sources, flags)
+    content = make()
     try:
         write_bytes(cached, content + hashlib.sha256(content).digest())
         _remove_unused(name, cached)
@@ -121,14 +140,34 @@ def _compile(compiler: str, sources: Sequence[Path], flags: Sequence[str]) -> by
     try:
         with tempfile.TemporaryDirectory(prefix="facedet-native-") as folder:
             path = Path(folder) / "library.so"
-            command = [compiler, *flags, "-shared", "-fPIC", "-o", str(path), *map(str, sources)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-            if done.returncode:
-                lines = (line for line in done.stderr.splitlines() if "error" in line)
-                raise CannotBuildError(f"{compiler} refused: {next(lines, 'no reason given')[:_MESSAGE_LENGTH]}")
+            code, said = _run([compiler, *flags, "-shared", "-fPIC", "-o", str(path), *map(str, sources)])
+            if code:
+                lines = (line for line in said.splitlines() if "error" in line)
+                # The file's name says where; its folder would leave no room for what is wrong.
+                reason = re.sub(r"^\S*/(?=[^/\s]+:\d)", "", next(lines, "no reason given"))
+                raise CannotBuildError(f"{compiler} refused: {reason[:_MESSAGE_LENGTH]}")
             return path.read_bytes()
     except OSError as error:
         raise CannotBuildError(f"{compiler} could not run: {error.strerror}") from error
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Run a compiler; return its exit code and its complaints. A Ctrl-C ends it and the programs that it started."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as child:
+        try:
+            said = child.communicate()[1]
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            raise
+    return child.returncode, said
 
 
 def _load_once(name: str, content: bytes) -> ctypes.CDLL:

@@ -1,4 +1,7 @@
-"""Verification: the accelerator's RTL against its golden model, byte for byte, and the cycles it takes."""
+"""Verification: the accelerator against its golden model, byte for byte.
+
+RTL is simulated cycle by cycle, and its cycles are counted. HLS layers run as C++, and what each puts out is compared.
+"""
 
 import os
 import threading
@@ -6,19 +9,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fpga_facedet.boards import get_board
 from fpga_facedet.compiler import report
+from fpga_facedet.compiler.hls.styles import STYLES
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import FILE_NAME, Figure, Manifest
+from fpga_facedet.manifest import FILE_NAME, RTL, Figure, Manifest
 from fpga_facedet.progress import Progress
 from fpga_facedet.simulation.verilator import Children, StreamRun
+from fpga_facedet.verification.hls import HlsVerifyResult, Stalls, verify_hls
 from fpga_facedet.verification.pictures import make_frames
 
 PAUSED_SHARE = 0.3
@@ -66,6 +71,11 @@ class VerifyResult:
     stalled: bool
     first_difference: Difference | None = None
 
+    @property
+    def equal(self) -> bool:
+        """Whether not a single byte differs."""
+        return not self.mismatched_bytes
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures that `facedet verify --json` prints."""
         clock = int(self.clock_mhz) if self.clock_mhz == int(self.clock_mhz) else self.clock_mhz
@@ -103,19 +113,23 @@ def verify(
     progress: Progress | None = None,
     pictures: Sequence[npt.NDArray[np.uint8]] | None = None,
     golden: Engine | None = None,
-) -> VerifyResult:
+    layers: str | None = None,
+) -> VerifyResult | HlsVerifyResult:
     """Run `frames` different frames back to back through the simulated accelerator and compare every output value.
+
+    Of an accelerator with HLS layers, all that these put out is compared as well.
 
     Args:
         accelerator: the folder that `facedet build` wrote.
-        stalls: also run them with random stalls on input and output.
+        stalls: also run them with random stalls on input and output; with HLS layers, those of every RTL segment, once.
         seed: of the frames and the stalls; 0 or more, below MOST_SEED.
         progress: told what goes on and which share of it is done.
         pictures: photographs for the frames, BGR uint8 (h, w, 3); see `pictures.make_frames`.
-        golden: the reference; the accelerator's own golden model unless given.
+        golden: the reference; the accelerator's own golden model unless given. With HLS layers, a GoldenEngine.
+        layers: insist on an accelerator whose layers are all "rtl" or all "hls"; None takes it as it is.
 
-    Where all is equal, the simulated figures go into the manifest. Assertions of the hardware are on; a failed one, or
-    a deadlock, raises SimulationError.
+    Where all is equal, the simulated figures of RTL go into the manifest; C++ has none. Assertions of the hardware are
+    on; a failed one, or a deadlock, raises SimulationError, and so does a layer in C++ that reads from an empty stream.
     """
     if frames < 1:
         raise UserError(f"Cannot verify with {frames} frames; give 1 or more.")
@@ -125,21 +139,42 @@ def verify(
     manifest = Manifest.load(folder)
     if not manifest.clock_mhz:
         raise UserError(f"The manifest of {folder} has no clock; build the accelerator again (facedet build).")
+    style = _style(folder, manifest, layers)
     # All that can be wrong with the accelerator is found before the simulator is compiled, which takes a minute.
     if golden is None:
         from fpga_facedet.engines.golden import GoldenEngine
 
         golden = GoldenEngine(folder)
+    steps = _Steps(progress)
+    if style != RTL:
+        opened = cast("GoldenEngine", golden).opened()
+        inputs = make_frames(manifest.input, frames, seed, pictures)
+        wanted = golden.infer(inputs)
+        pauses = Stalls(PAUSED_SHARE, _longest_pause(inputs), seed) if stalls else Stalls()
+        return verify_hls(folder, opened, inputs, wanted, pauses, steps.part(0.0, 0.5), steps.part(0.5, 1.0))
     # The free pass needs a second frame for its cycles; the comparison does not mind.
     inputs = make_frames(manifest.input, max(2, frames), seed, pictures)
     wanted = golden.infer(inputs)[:frames]
-    steps = _Steps(progress)
     engine = RtlEngine(folder, steps.part(0.0, 0.7))
     outputs, run = _simulate(engine, inputs, frames, seed if stalls else None, steps.part(0.7, 1.0))
     result = _result(manifest.clock_mhz, wanted, outputs, run)
     if not result.mismatched_bytes:
         _record(folder, result)
     return result
+
+
+def _style(folder: Path, manifest: Manifest, layers: str | None) -> str:
+    """Return the style of the accelerator's layers; UserError where that is not the one that `layers` insists on."""
+    if layers is not None and layers not in STYLES:
+        raise UserError(f"Cannot verify layers of style '{layers}'; choose one of: {', '.join(STYLES)}.")
+    # A manifest written by hand may say nothing: then it is of the time before HLS layers.
+    style = manifest.layer_style or RTL
+    if layers not in (None, style):
+        raise UserError(
+            f"The layers of the accelerator in {folder} are {style}, not {layers}; build it with --layers {layers}, or "
+            "verify it without --layers."
+        )
+    return style
 
 
 def _simulate(
@@ -168,9 +203,13 @@ def _simulate(
 
 
 def _stalled(engine: RtlEngine, frames: npt.NDArray[np.uint8], seed: int, progress: Progress) -> npt.NDArray[np.int8]:
-    # Up to a third of a frame's pixels, so that the deep line buffers of late layers fill up and stop earlier ones too.
-    longest = max(64, frames.shape[1] * frames.shape[2] // 3)
+    longest = _longest_pause(frames)
     return engine.simulate(frames, pause=PAUSED_SHARE, longest_pause=longest, seed=seed, progress=progress)[0]
+
+
+def _longest_pause(frames: npt.NDArray[np.uint8]) -> int:
+    """Return a third of a frame's pixels: the deep line buffers of late layers fill up and stop earlier ones too."""
+    return max(64, frames.shape[1] * frames.shape[2] // 3)
 
 
 class _Steps:

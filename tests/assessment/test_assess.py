@@ -175,8 +175,9 @@ def test_ctrl_c_before_the_first_picture_ends_it(wider_folder: Path, small_model
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "gpu"}, "torch, golden, rtl, captures"),
+        ({"engine": "gpu"}, "torch, golden, rtl, csim, captures"),
         ({"engine": "rtl"}, "--accelerator"),
+        ({"engine": "csim"}, "--accelerator"),
         ({"engine": "captures"}, "--captures"),
         ({"against": "golden"}, "with itself"),
         ({"limit": 0}, "limit of 0"),

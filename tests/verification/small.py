@@ -1,0 +1,44 @@
+"""A small detector with random weights, built once a session as RTL, as HLS and mixed, all of one folded graph."""
+
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from fpga_facedet.boards import get_board
+from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.hls.styles import Styles
+from tests.compiler import nets
+
+MIXED = """\
+default = "hls"
+[layers]
+MVAU_1 = "rtl"
+"""
+
+_PLACE = tempfile.TemporaryDirectory(prefix="facedet-small-")
+CACHE = Path(_PLACE.name) / "cache"
+"""Where its C simulations are kept once compiled, for whoever sets XDG_CACHE_HOME to it."""
+
+
+@functools.cache
+def accelerator(style: str = "rtl") -> Path:
+    """Return the folder of the accelerator in a style: rtl, hls or mixed. It is everybody's: nobody writes to it."""
+    place = Path(_PLACE.name)
+    if style == "rtl":
+        model = nets.export(nets.spec(width=64, height=64), place / "model.onnx")
+        flow.build(model, get_board("pynq-z2"), place / "rtl", target_fps=10_000)
+        return place / "rtl"
+    shutil.copytree(accelerator(), place / style)
+    choice = place / f"{style}.toml"
+    choice.write_text(MIXED)
+    layers = Styles.parse(choice) if style == "mixed" else Styles.hls()
+    flow.build(
+        place / "model.onnx",
+        get_board("pynq-z2"),
+        place / style,
+        target_fps=10_000,
+        layers=layers,
+        from_step="sources",
+    )
+    return place / style
