@@ -4,8 +4,9 @@ The commands are those of UG835; the order is that of a project in batch mode (U
 files from its own place, so its folder can be moved to a machine that has Vivado.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from fpga_facedet.compiler.tcl_text import STAGE, fill, listing, word
 from fpga_facedet.synthesis.design import Cell, Design
 
 VERSIONS = ("2022.1", "2024.1")
@@ -21,8 +22,6 @@ STAMP = "built.txt"
 TIMING_REPORT, UTILIZATION_REPORT, HIERARCHY_REPORT, POWER_REPORT = (
     "timing.rpt", "utilization.rpt", "utilization_hierarchical.rpt", "power.rpt",
 )  # fmt: skip
-STAGE = "facedet: "
-"""Begins each line in which the script says what it is about to do."""
 STAGES = ("project", "block design", "synthesis", "placement, routing and bitstream", "reports", "overlay")
 MOST_JOBS = 8
 USER_ID_DIGITS = 8
@@ -36,11 +35,11 @@ def build_script(design: Design, sources: Sequence[str], memories: Sequence[str]
     """
     return "\n".join(
         (
-            _fill(_PREAMBLE, script=SCRIPT, result=RESULT, name=design.name, digest=digest,
+            fill(_PREAMBLE, script=SCRIPT, result=RESULT, name=design.name, digest=digest,
                   versions=" ".join(VERSIONS), stage=STAGE, jobs=str(MOST_JOBS)),
             _project(design, sources, memories),
             _block_design(design),
-            _fill(_RUNS, hook=HOOK, result=RESULT, stamp=STAMP, timing=TIMING_REPORT, utilization=UTILIZATION_REPORT,
+            fill(_RUNS, hook=HOOK, result=RESULT, stamp=STAMP, timing=TIMING_REPORT, utilization=UTILIZATION_REPORT,
                   hierarchy=HIERARCHY_REPORT, power=POWER_REPORT),
         )
     )  # fmt: skip
@@ -48,7 +47,7 @@ def build_script(design: Design, sources: Sequence[str], memories: Sequence[str]
 
 def hook_script() -> str:
     """Return the script that Vivado runs just before synthesis, in the folder of that run."""
-    return _fill(_HOOK, sources=SOURCES)
+    return fill(_HOOK, sources=SOURCES)
 
 
 def constraints(digest: str) -> str:
@@ -60,39 +59,17 @@ def constraints(digest: str) -> str:
     )
 
 
-def word(text: str) -> str:
-    """Return `text` as one word of Tcl that stands for itself; ValueError where braces cannot hold it."""
-    if text and not set(text) & set(' \t\n"$[];\\{}#'):
-        return text
-    if set(text) & set("{}\\\n"):
-        raise ValueError(f"not a plain word of Tcl: {text!r}")
-    return "{" + text + "}"
-
-
-def _fill(text: str, **values: str) -> str:
-    """Replace each @key@; Tcl has braces and dollars of its own."""
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", value)
-    return text
-
-
-def _listing(command: str, words: Iterable[str]) -> str:
-    """Return `command [list ...]` with a line for each word."""
-    lines = "".join(f" \\\n\t{item}" for item in words)
-    return f"{command} [list{lines} \\\n]"
-
-
 def _project(design: Design, sources: Sequence[str], memories: Sequence[str]) -> str:
     def names(files: Sequence[str]) -> list[str]:
         return [f"[file join $here {SOURCES} {word(name)}]" for name in files]
 
-    added = _listing("set memories [add_files -norecurse -fileset sources_1", names(memories)) + "]"
+    added = listing("set memories [add_files -norecurse -fileset sources_1", names(memories)) + "]"
     return "\n".join(
         (
             "stage {project}",
             f"create_project -force -part {design.board.part} $name [file join $here vivado]",
             "set_property target_language Verilog [current_project]",
-            _listing("add_files -norecurse -fileset sources_1", names(sources)),
+            listing("add_files -norecurse -fileset sources_1", names(sources)),
             *(
                 (
                     "# The contents of memories: $readmemh finds a file of the project.",
@@ -139,7 +116,7 @@ def _create(cell: Cell) -> list[str]:
     lines = [f"create_bd_cell -type ip -vlnv {cell.vlnv} {cell.name}"]
     if cell.properties:
         settings = (f"CONFIG.{key} {word(value)}" for key, value in cell.properties.items())
-        lines.append(f"{_listing('set_property -dict', settings)} [get_bd_cells {cell.name}]")
+        lines.append(f"{listing('set_property -dict', settings)} [get_bd_cells {cell.name}]")
     return lines
 
 

@@ -9,6 +9,7 @@ source [file join [file dirname [file normalize [info script]]] cores.tcl]
 source [file join [file dirname [file normalize [info script]]] checks.tcl]
 source [file join [file dirname [file normalize [info script]]] runs.tcl]
 source [file join [file dirname [file normalize [info script]]] modules.tcl]
+source [file join [file dirname [file normalize [info script]]] ipx.tcl]
 
 proc standin {name otherwise} {
 	return [expr {[info exists ::env(STANDIN_$name)] ? $::env(STANDIN_$name) : $otherwise}]
@@ -153,6 +154,7 @@ proc set_one {name value target} {
 			if {$object ne "synth_1" || ![file isfile $value]} { refuse "$name of $object: $value" }
 			set ::state(hook) $value
 		}
+		"core *" { ipx::set_one $name $value }
 		"cell CONFIG.*" { set_parameter $object [string range $name 7 end] $value }
 		default { refuse "set_property: '$target' has no property $name" }
 	}
