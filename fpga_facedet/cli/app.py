@@ -10,11 +10,14 @@ import typer
 from fpga_facedet import __version__
 from fpga_facedet.console import Reporter
 from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import HLS, RTL
 from fpga_facedet.zoo import DEFAULT_MODEL
 
 DEFAULT_BOARD = "pynq-z2"
 BUILD_FOLDER = Path("build")
 OVERLAY_FOLDER = Path("bitstreams")
+LAYERS_OF = {"rtl": RTL, "csim": HLS}
+"""The engines that simulate an accelerator, and the style of its layers that each takes."""
 INTERRUPTED = 130
 TERMINATED = 143
 """Exit codes of what was stopped before its end, by Ctrl-C or SIGTERM, as a shell reports them."""
@@ -43,7 +46,8 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         "-e",
-        help="golden: exact integers on this CPU; rtl: the hardware itself, simulated; board: the overlay, on a board.",
+        help="golden: exact integers on this CPU; rtl: the hardware itself, simulated; csim: HLS layers, compiled for "
+        "this CPU; board: the overlay, on a board.",
     ),
 ]
 AcceleratorOption = Annotated[
@@ -51,8 +55,8 @@ AcceleratorOption = Annotated[
     typer.Option(
         "--accelerator",
         "-a",
-        help="A folder that `facedet build` wrote (--engine rtl builds one if none is given), or for --engine board "
-        "the folder of an overlay (default: bitstreams/BOARD/MODEL).",
+        help="A folder that `facedet build` wrote (--engine rtl and csim build one if none is given), or for --engine "
+        "board the folder of an overlay (default: bitstreams/BOARD/MODEL).",
     ),
 ]
 ScoreOption = Annotated[
@@ -109,7 +113,7 @@ def _common(
 
 
 def open_engine(name: str, model: str | None, accelerator: Path | None) -> Any:
-    """Open the engine, first building the accelerator that `rtl` needs where none was given."""
+    """Open the engine, first building the accelerator that `rtl` or `csim` needs where none was given."""
     from fpga_facedet import zoo
     from fpga_facedet.engines import choose
 
@@ -120,34 +124,40 @@ def open_engine(name: str, model: str | None, accelerator: Path | None) -> Any:
 
         return choose.open_engine(name, Path(), accelerator or find_overlay_folder(model))
     file = zoo.model_path(model or DEFAULT_MODEL)
-    if name == "rtl" and accelerator is None:
-        accelerator = built_accelerator(file)
+    if name in LAYERS_OF and accelerator is None:
+        accelerator = built_accelerator(file, LAYERS_OF[name])
     with Reporter() as report:
         return choose.open_engine(name, file, accelerator, report)
 
 
-def default_folder(model: Path, board: str) -> Path:
-    """Return where the accelerator of `model` for `board` goes unless a place is given."""
+def default_folder(model: Path, board: str, layers: str = RTL) -> Path:
+    """Return where the accelerator of `model` for `board` goes unless a place is given; see `--layers`."""
     from fpga_facedet.network.metadata import manifest_of_model
 
-    return BUILD_FOLDER / f"{manifest_of_model(model).model.name}-{board}"
+    name = f"{manifest_of_model(model).model.name}-{board}"
+    return BUILD_FOLDER / (name if layers == RTL else f"{name}-{HLS if layers == HLS else Path(layers).stem}")
 
 
-def built_accelerator(model: Path) -> Path:
-    """Return a folder with the accelerator of `model` in it, built now unless it stands there already."""
+def built_accelerator(model: Path, layers: str = RTL) -> Path:
+    """Return a folder with the accelerator of `model` in it, built now unless it stands there already.
+
+    `layers` is the style of all its layers: RTL or HLS.
+    """
     from fpga_facedet.files import sha256_of
     from fpga_facedet.manifest import Manifest
 
-    folder = default_folder(model, DEFAULT_BOARD)
+    folder = default_folder(model, DEFAULT_BOARD, layers)
     try:
-        if Manifest.load(folder).model.sha256 == sha256_of(model):
+        manifest = Manifest.load(folder)
+        if manifest.model.sha256 == sha256_of(model) and manifest.layer_style == layers:
             return folder
     except UserError:
         pass
     from fpga_facedet.boards import get_board
     from fpga_facedet.compiler.flow import build as build_accelerator
+    from fpga_facedet.compiler.hls.styles import Styles
 
     say(f"There is no accelerator of this model in {folder} yet; building it (a minute or two).")
     with Reporter() as report:
-        build_accelerator(model, get_board(DEFAULT_BOARD), folder, progress=report)
+        build_accelerator(model, get_board(DEFAULT_BOARD), folder, layers=Styles.parse(layers), progress=report)
     return folder

@@ -18,6 +18,8 @@ from fpga_facedet.cli.app import (
     print_json,
 )
 from fpga_facedet.console import Reporter
+from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import HLS, MIXED, RTL
 from fpga_facedet.zoo import DEFAULT_MODEL
 
 
@@ -28,6 +30,16 @@ def build(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The folder to write (default: build/MODEL-BOARD).")
     ] = None,
+    layers: Annotated[
+        str, typer.Option("--layers", help="rtl, hls, or a TOML file that chooses for each layer (docs/hls.md).")
+    ] = RTL,
+    vitis: Annotated[
+        Path | None,
+        typer.Option("--vitis", help="Vitis HLS's program (default: `vitis-run` or `vitis_hls` on the PATH)."),
+    ] = None,
+    no_vitis: Annotated[
+        bool, typer.Option("--no-vitis", help="Leave Vitis HLS out, even where there is one: sources alone.")
+    ] = False,
     target_fps: Annotated[float | None, typer.Option("--target-fps", help="Frames a second to fold for.")] = None,
     from_step: Annotated[
         str | None, typer.Option("--from-step", help="Resume at this step of an earlier build.")
@@ -36,9 +48,10 @@ def build(
     list_steps: Annotated[bool, typer.Option("--list-steps", help="Print the steps' names and stop.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Compile a model into an accelerator: RTL, manifest and reports; each step is checked against the first."""
+    """Compile a model into an accelerator: RTL or HLS, manifest and reports; each step is checked against the first."""
     from fpga_facedet import zoo
     from fpga_facedet.boards import get_board
+    from fpga_facedet.compiler.hls.styles import Styles
 
     if list_steps:
         from fpga_facedet.compiler.flow import STEPS
@@ -46,8 +59,9 @@ def build(
         print("\n".join(STEPS))
         return
     # Before the compiler is imported, which takes seconds: a wrong name is said at once.
-    chosen, model_file = get_board(board), zoo.model_path(model)
-    folder = out or default_folder(model_file, board)
+    chosen, model_file, styles = get_board(board), zoo.model_path(model), Styles.parse(layers)
+    folder = out or default_folder(model_file, board, layers)
+    program = _vitis(vitis, no_vitis)
     from fpga_facedet.compiler import flow
 
     with Reporter() as report:
@@ -55,25 +69,63 @@ def build(
             model_file,
             chosen,
             folder,
+            layers=styles,
             target_fps=target_fps,
             from_step=from_step,
             to_step=to_step,
             progress=report,
         )
+        if program is not None and manifest.layer_style in (HLS, MIXED):
+            manifest = _synthesize(folder, program, manifest, report)
     _print_build(manifest, folder, json_output)
+
+
+def _vitis(named: Path | None, left_out: bool) -> Path | None:
+    """Return the Vitis HLS to run, None where there is none or it is not wanted."""
+    if named is not None and left_out:
+        raise UserError(f"Both --vitis {named} and --no-vitis were given; give one of them.")
+    from fpga_facedet.synthesis.vitis import find_vitis
+
+    return None if left_out else find_vitis(named)
+
+
+def _synthesize(folder: Path, program: Path, manifest: Any, report: Reporter) -> Any:
+    """Let Vitis HLS make the Verilog of the HLS layers, unless it is there; return the manifest with its figures."""
+    from fpga_facedet.synthesis import hls_reports
+    from fpga_facedet.synthesis.vitis import run_vitis
+
+    if _without_verilog(folder, manifest) is not None:
+        run_vitis(folder, report, program=program)
+    return hls_reports.record(folder, hls_reports.read(folder))
 
 
 def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
     """Print what a build obtained; one that stopped early (--to-step) has no figures yet."""
     figures = _figures(manifest)
     if json_output:
-        print_json({"out": str(folder), "model": manifest.model.name, "board": manifest.board, "figures": figures})
+        shown = {"out": str(folder), "model": manifest.model.name, "board": manifest.board}
+        print_json({**shown, "layers": manifest.layer_style, "figures": figures})
         return
     if not figures:
         print(f"{manifest.model.name}: the steps so far are in {folder / 'steps'}; go on with --from-step.")
         return
     _print_figures(manifest)
     print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
+    if manifest.layer_style in (HLS, MIXED):
+        missing = _without_verilog(folder, manifest)
+        if missing is not None:
+            print(missing)
+
+
+def _without_verilog(folder: Path, manifest: Any) -> str | None:
+    """Return in a sentence why the HLS layers have no Verilog of their own sources, None where they have."""
+    from fpga_facedet.compiler.hls.verilog import verilog_files
+
+    try:
+        verilog_files(folder, manifest)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _figures(manifest: Any) -> dict[str, dict[str, Any]]:
@@ -95,19 +147,53 @@ def verify(
         bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise frames and the stalls.")] = 0,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Insist on rtl or hls (default: whatever was built).")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Prove the hardware bit for bit: simulate it on several frames, compare each byte with the golden engine."""
+    """Prove the hardware bit for bit: simulate it on several frames, compare each byte with the golden engine.
+
+    RTL is simulated cycle by cycle. HLS layers are compiled as C++, and what each of them puts out is compared too.
+    """
     from fpga_facedet.verification.verify import verify as verify_accelerator
 
     with Reporter() as report:
-        result = verify_accelerator(accelerator, frames=frames, stalls=stalls, seed=seed, progress=report)
+        result = verify_accelerator(
+            accelerator, frames=frames, stalls=stalls, seed=seed, layers=layers, progress=report
+        )
     if json_output:
         print_json(result.to_dict())
     else:
         print(result.describe())
-    if result.mismatched_bytes:
+    if not result.equal:
         raise typer.Exit(1)
+
+
+hls_app = typer.Typer(help="HLS layers: what Vitis HLS says of them.", no_args_is_help=True)
+app.add_typer(hls_app, name="hls")
+
+
+@hls_app.command("report")
+def hls_report(
+    accelerator: Annotated[
+        Path, typer.Argument(help="A folder that `facedet build --layers hls` wrote.", show_default=False)
+    ],
+    json_output: JsonOption = False,
+) -> None:
+    """Show cycles and resources of each layer: Vitis HLS's own where it has run, the estimates of the build where not.
+
+    What Vitis HLS reports takes the place of the estimates in the manifest and the report page.
+    """
+    from fpga_facedet.synthesis import hls_reports
+
+    found = hls_reports.read(accelerator)
+    if found.segments:
+        hls_reports.record(accelerator, found)
+    if json_output:
+        print_json(found.to_dict())
+    else:
+        print(found.describe())
 
 
 overlay_app = typer.Typer(

@@ -9,6 +9,7 @@ from rich.console import Console
 from fpga_facedet.cli.app import (
     DATA_FORMATS,
     INTERRUPTED,
+    LAYERS_OF,
     AcceleratorOption,
     JsonOption,
     ModelOption,
@@ -110,7 +111,7 @@ def evaluate(
             "--engine",
             "-e",
             help="golden: exact integers; torch: the trained network in float32; rtl: the hardware, simulated; "
-            "captures: what a board wrote.",
+            "csim: its HLS layers as a program; captures: what a board wrote.",
         ),
     ] = "golden",
     truth: Annotated[
@@ -143,8 +144,9 @@ def evaluate(
     from fpga_facedet import zoo
 
     file = zoo.model_path(model)
-    if "rtl" in (engine, against) and accelerator is None:
-        accelerator = built_accelerator(file)
+    simulated = [LAYERS_OF[name] for name in (engine, against) if name in LAYERS_OF]
+    if simulated and accelerator is None:
+        accelerator = built_accelerator(file, simulated[0])
     from fpga_facedet.assessment.assess import assess
 
     with Reporter() as report:
