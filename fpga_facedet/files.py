@@ -54,6 +54,23 @@ def saving(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def saving_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder, alone in a folder beside `path`; put it in the place of `path` on success, else delete it.
+
+    A folder that stood at `path` before goes only when the new one is whole. Raises OSError where the disk is full or
+    the place cannot be written: the writers of folders know which of their files to name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        folder = Path(scratch) / path.name
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            path.rename(Path(scratch) / "replaced")
+        folder.rename(path)
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` as one atomic step; see `saving` for the errors."""
     with saving(path) as temporary:

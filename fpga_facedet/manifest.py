@@ -131,6 +131,16 @@ class LayerInfo:
     evidence: str = "estimated"
     style: str = RTL
 
+    @property
+    def plain_name(self) -> str:
+        """The name without FINN's mark of RTL: what the layer is called in C++ and in a file of styles."""
+        return plain(self.name)
+
+
+def plain(name: str) -> str:
+    """Return the name of a layer without FINN's mark of RTL: `MVAU_0` for `MVAU_rtl_0`."""
+    return name.replace("_rtl", "")
+
 
 @dataclass(frozen=True)
 class FifoInfo:

@@ -21,7 +21,7 @@ from tests.compiler import nets
 
 MODEL = zoo.model_path("lpyolo-4w4a")
 COMMANDS = (
-    *("data", "train", "eval", "export", "build", "verify", "overlay"),
+    *("data", "train", "eval", "export", "build", "verify", "hls", "overlay"),
     *("run", "serve", "watch", "top", "demo", "doctor"),
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fpga_facedet.errors import UserError
-from fpga_facedet.files import saving, sha256_of, write_bytes, write_json
+from fpga_facedet.files import saving, saving_folder, sha256_of, write_bytes, write_json
 
 
 def test_parents_are_made_and_content_is_written(tmp_path: Path) -> None:
@@ -54,3 +54,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_sha256_of_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         sha256_of(tmp_path / "absent")
+
+
+def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "deep" / "folder"
+    with saving_folder(place) as first:
+        (first / "a").write_text("1")
+        assert not place.exists()
+    with pytest.raises(ValueError), saving_folder(place) as broken:
+        (broken / "b").write_text("2")
+        raise ValueError
+    assert [path.name for path in place.iterdir()] == ["a"]
+    with saving_folder(place) as second:
+        (second / "c").write_text("3")
+    assert [path.name for path in place.iterdir()] == ["c"]
+    assert [path.name for path in place.parent.iterdir()] == ["folder"]

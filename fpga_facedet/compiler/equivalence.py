@@ -33,9 +33,9 @@ class Reference:
         Raises UserError where its outputs are no such multiples.
         """
         _, channels, height, width = first.get_tensor_shape(first.graph.input[0].name)
-        pictures = {"noise": noise(height, width, channels), "scene": scene(height, width, channels)}
-        answers = {name: integers(first, picture, output_scale) for name, picture in pictures.items()}
-        return cls(pictures, answers, output_scale)
+        shown = pictures(height, width, channels)
+        answers = {name: integers(first, picture, output_scale) for name, picture in shown.items()}
+        return cls(shown, answers, output_scale)
 
     def check(self, model: "ModelWrapper", step: str) -> None:
         """Compare `model` on every picture; InternalError that names `step` and the count where an integer differs.
@@ -84,6 +84,11 @@ def execute(model: "ModelWrapper", pixels: npt.NDArray[np.uint8]) -> npt.NDArray
 
     feed = {model.graph.input[0].name: np.ascontiguousarray(pixels, dtype=np.float32)}
     return execute_onnx(model, feed)[model.graph.output[0].name]
+
+
+def pictures(height: int, width: int, channels: int) -> dict[str, Pixels]:
+    """Return what every graph is executed on, uint8 (height, width, channels) by name."""
+    return {"noise": noise(height, width, channels), "scene": scene(height, width, channels)}
 
 
 def noise(height: int, width: int, channels: int) -> Pixels:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, rtl, streamline
-from fpga_facedet.compiler.equivalence import Pixels, Reference, noise, scene
+from fpga_facedet.compiler.equivalence import Reference, pictures
 from fpga_facedet.compiler.finn_session import finn_session, place_without_room
 from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls import emit, styles, vectors
@@ -115,7 +115,10 @@ def _sources(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
     hls_cost.check_fits(graph, segments, build.board)
     written_in_hls = [segment for segment in segments if segment.style == HLS]
     if written_in_hls:
-        recorded = vectors.record(graph, written_in_hls, _pictures(build))
+        sizes = build.manifest.input
+        # The C++ test bench runs the frames that each step was checked with.
+        shown = list(pictures(sizes.height, sizes.width, sizes.channels).values())
+        recorded = vectors.record(graph, written_in_hls, shown)
         emit.generate(graph, segments, build.board, build.fresh / layout.HLS, recorded)
         digest = layout.hls_digest(build.fresh)
     rtl.generate(graph, build.board, build.fresh / layout.RTL, segments, digest)
@@ -306,12 +309,6 @@ def _check_bits(model: Path) -> None:
 def _check_layers(graph: "ModelWrapper", context: _Build) -> None:
     """Refuse a choice of styles that does not suit the layers of a specialised graph."""
     check_supported(graph, context.layers.of_graph(graph))
-
-
-def _pictures(context: _Build) -> list[Pixels]:
-    """Return the frames that the C++ test bench runs: those that each step was checked with."""
-    sizes = context.manifest.input
-    return [make(sizes.height, sizes.width, sizes.channels) for make in (noise, scene)]
 
 
 def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:

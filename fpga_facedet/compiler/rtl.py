@@ -11,7 +11,6 @@ HLS are not among the sources: Vitis HLS makes their modules from the C++.
 import copy
 import math
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from fpga_facedet.compiler.hls import styles
 from fpga_facedet.compiler.hls.styles import Segment
 from fpga_facedet.compiler.layout import FILE_LIST, TOP, TOP_FILE
 from fpga_facedet.errors import InternalError
-from fpga_facedet.files import explain_os_error
+from fpga_facedet.files import explain_os_error, saving_folder
 from fpga_facedet.manifest import HLS, RTL, StreamInfo
 
 if TYPE_CHECKING:
@@ -95,14 +94,8 @@ def generate(
     if segments is None:
         segments = styles.segments(model, styles.Styles.rtl().of_graph(model))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            folder = Path(scratch) / out.name
-            folder.mkdir()
-            names = _generate_all(model, board, Path(scratch) / "rtllib", folder, segments, hls_digest)
-            if out.exists():
-                shutil.rmtree(out)
-            folder.rename(out)
+        with saving_folder(out) as folder:
+            names = _generate_all(model, board, folder.parent / "rtllib", folder, segments, hls_digest)
     except OSError as error:
         raise explain_os_error(place_without_room(out), error) from error
     return names

@@ -6,12 +6,12 @@ what it replaces, so another version of finn-plus stops the build instead of sli
 
 import importlib.util
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from fpga_facedet.errors import InternalError, UserError
+from fpga_facedet.files import saving_folder
 
 LIBRARY = "finn-rtllib"
 WRITTEN_FOR = "1.6.1"
@@ -195,15 +195,11 @@ def prepare(dest: Path, edits: tuple[Edit, ...] = EDITS) -> Path:
     edit and the version of finn-plus, where a file does not hold what an edit replaces; `dest` is not made then.
     """
     dest = Path(dest)
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{dest.name}.", dir=dest.parent) as scratch:
-        copy = Path(scratch) / LIBRARY
-        shutil.copytree(installed_library(), copy, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
+    with saving_folder(dest) as copy:
+        ignored = shutil.ignore_patterns("__pycache__", "*.py")
+        shutil.copytree(installed_library(), copy, ignore=ignored, dirs_exist_ok=True)
         for edit in edits:
             _apply(edit, copy)
-        if dest.exists():
-            shutil.rmtree(dest)
-        copy.rename(dest)
     return dest
 
 

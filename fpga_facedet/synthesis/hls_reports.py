@@ -144,14 +144,14 @@ def read(folder: Path) -> HlsReport:
     for name, place in places.items():
         segments.append(_segment(name, place))
         own = _modules(name, place)
-        owner = _owners(name, place, [_plain(layer.name) for layer in manifest.layers], own)
+        owner = _owners(name, place, [layer.plain_name for layer in manifest.layers], own)
         modules |= {module.name: module for module in own if owner.get(module.name) == module.name}
         loops += [
             Loop(loop, module.name, owner.get(module.name), interval, trips)
             for module in own
             for loop, interval, trips in module.loops
         ]
-    layers = tuple(_layer(layer, modules.get(_plain(layer.name))) for layer in manifest.layers)
+    layers = tuple(_layer(layer, modules.get(layer.plain_name)) for layer in manifest.layers)
     missing = [name for name in names if name not in places]
     return HlsReport(
         layers=layers,
@@ -178,7 +178,7 @@ def record(folder: Path, report: HlsReport) -> Manifest:
     found = {layer.name: layer for layer in report.layers if layer.style == HLS and layer.evidence != EVIDENCE[0]}
     layers = tuple(
         replace(layer, cycles=own.cycles, resources=own.resources, evidence=own.evidence)
-        if (own := found.get(_plain(layer.name))) is not None
+        if (own := found.get(layer.plain_name)) is not None
         else layer
         for layer in manifest.layers
     )
@@ -273,7 +273,7 @@ def _owners(segment: str, place: Path, layers: Iterable[str], modules: Iterable[
 
 def _layer(layer: LayerInfo, module: _Module | None) -> LayerReport:
     if layer.style != HLS or module is None or module.interval is None:
-        name = _plain(layer.name) if layer.style == HLS else layer.name
+        name = layer.plain_name if layer.style == HLS else layer.name
         return LayerReport(name, layer.style, layer.cycles, layer.resources, layer.evidence)
     return LayerReport(module.name, layer.style, module.interval, module.resources, SYNTHESIZED)
 
@@ -319,11 +319,6 @@ def _notes(
     unmatched = [] if missing else [item.name for item in layers if item.style == HLS and item.evidence == EVIDENCE[0]]
     if unmatched:
         yield f"The reports have no module with a fixed interval for {', '.join(unmatched)}: estimated."
-
-
-def _plain(layer: str) -> str:
-    """Return a layer's name in C++."""
-    return layer.replace("_rtl", "")
 
 
 def _parse(path: Path) -> ElementTree.Element:

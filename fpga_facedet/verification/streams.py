@@ -96,7 +96,7 @@ def layer_streams(layers: Sequence[LayerInfo], steps: Sequence[GoldenStep]) -> l
             expected = itemgetter(done)
         else:
             raise _other_model(f"layer {layer.name} ({layer.op}) stands where the golden model has {_told(step)}")
-        streams.append(LayerStream(layer.name.replace("_rtl", ""), layer, _lanes(layer, step), expected))
+        streams.append(LayerStream(layer.plain_name, layer, _lanes(layer, step), expected))
     if done < len(steps):
         raise _other_model(f"no layer does the golden model's step {done} ({steps[done].kind})")
     return streams

@@ -16,7 +16,7 @@ from fpga_facedet.engines.golden import GoldenEngine
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.host import commands
-from fpga_facedet.host.picture import read_picture
+from fpga_facedet.host.sources import open_source
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.spec import DetectorSpec
@@ -63,7 +63,8 @@ def letterboxed(golden: Engine, *photographs: str) -> np.ndarray:
     sizes = golden.manifest.input
     frames = []
     for name in photographs:
-        picture = read_picture(name)
+        (frame,) = open_source(name)
+        picture = frame.image
         height, width = picture.shape[:2]
         frames.append(Letterbox.fit(width, height, sizes.width, sizes.height).apply(picture, sizes.fill))
     return np.stack(frames)

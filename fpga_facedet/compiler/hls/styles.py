@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tomllib
 
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import HLS, MIXED, RTL
+from fpga_facedet.manifest import HLS, MIXED, RTL, plain
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -123,7 +123,7 @@ class Segment:
 
 def layer_name(node: "NodeProto") -> str:
     """Return the name of a layer in C++ and in a file of styles: `MVAU_0` for the node `MVAU_rtl_0`."""
-    return str(node.name).replace("_rtl", "")
+    return plain(node.name)
 
 
 def stands_between(node: "NodeProto") -> bool:
