@@ -287,7 +287,7 @@ def draw_matrix(page: Page, top: float, way: Walk) -> None:
     page.text(300, top - 2, "27 values of the window")
     colours = np.stack([matplotlib.colormaps[tint](way.window[..., at] / 255) for at, (_, tint) in enumerate(TINTS)], 2)
     page.image(300, top + 18, 378, 16, colours.reshape(1, -1, 4))
-    page.text(300, top + 40, f"{call.weight_bits}-bit weights: red positive, blue negative")
+    page.text(300, top + 40, f"{call.weight_bits}-bit weights (the first layer's): red positive, blue negative")
     limit = np.abs(way.matrix).max()
     axes = page.image(300, top + 60, 378, 112, way.matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
     for index in range(passes):

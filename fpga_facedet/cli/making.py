@@ -16,10 +16,11 @@ from fpga_facedet.cli.app import (
     app,
     default_folder,
     print_json,
+    say,
 )
 from fpga_facedet.console import Reporter
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import HLS, MIXED, RTL
+from fpga_facedet.manifest import HLS, MIXED, RTL, Manifest
 from fpga_facedet.zoo import DEFAULT_MODEL
 
 
@@ -28,7 +29,12 @@ def build(
     model: ModelOption = DEFAULT_MODEL,
     board: BoardOption = DEFAULT_BOARD,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The folder to write (default: build/MODEL-BOARD).")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The folder to write (default: build/MODEL-BOARD, -hls or the TOML file's name behind it).",
+        ),
     ] = None,
     layers: Annotated[
         str, typer.Option("--layers", help="rtl, hls, or a TOML file that chooses for each layer (docs/hls.md).")
@@ -111,10 +117,10 @@ def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
         return
     _print_figures(manifest)
     print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
-    if manifest.layer_style in (HLS, MIXED):
-        missing = _without_verilog(folder, manifest)
-        if missing is not None:
-            print(missing)
+    if manifest.layer_style in (HLS, MIXED) and _without_verilog(folder, manifest) is not None:
+        from fpga_facedet.compiler.hls.verilog import vitis_command
+
+        print(f"Next, where Vitis HLS is: {vitis_command(folder)}\nThen: facedet hls report {folder}")
 
 
 def _without_verilog(folder: Path, manifest: Any) -> str | None:
@@ -144,7 +150,7 @@ def verify(
     accelerator: Annotated[Path, typer.Argument(help="A folder that `facedet build` wrote.", show_default=False)],
     frames: Annotated[int, typer.Option("--frames", min=1, help="Different frames, sent back to back.")] = 3,
     stalls: Annotated[
-        bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes.")
+        bool, typer.Option("--stalls", help="Stall both streams at random while comparing bytes (RTL only).")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the noise frames and the stalls.")] = 0,
     layers: Annotated[
@@ -162,6 +168,8 @@ def verify(
         result = verify_accelerator(
             accelerator, frames=frames, stalls=stalls, seed=seed, layers=layers, progress=report
         )
+    if stalls and Manifest.load(accelerator).layer_style == HLS:
+        say("C simulation has no cycles to stall in: --stalls says nothing of HLS layers.")
     if json_output:
         print_json(result.to_dict())
     else:
@@ -217,7 +225,6 @@ def overlay_build(
 ) -> None:
     """Write the Vivado project of an accelerator, run Vivado where there is one, package what a board loads."""
     from fpga_facedet.boards import get_board
-    from fpga_facedet.manifest import Manifest
     from fpga_facedet.synthesis.package import build_overlay
 
     chosen = get_board(board)

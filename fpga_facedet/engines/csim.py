@@ -1,6 +1,7 @@
 """The csim engine: the accelerator's own C++ for Vitis HLS, compiled for this machine; its RTL layers simulated."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +58,13 @@ class CsimEngine:
         # The top joins the segments, and those of HLS are no SystemVerilog yet.
         sources = [source for source in layout.sources(folder) if source.name != layout.TOP_FILE]
         layout.check_rtl(folder, self.manifest)
-        return {
-            self.segments[number].name: compile_model(
-                sources,
-                self.segments[number].name,
-                folder / f"simulator-{number}",
-                data_dir=folder / layout.RTL,
-                progress=self._progress,
-            )
-            for number in numbers
-        }
+        models = {}
+        for number in numbers:
+            name = self.segments[number].name
+            place, data = folder / f"simulator-{number}", folder / layout.RTL
+            model = compile_model(sources, name, place, data_dir=data, progress=self._progress)
+            models[name] = replace(model, called=f"The RTL segment {name}")
+        return models
 
     def infer(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
         """Run letterboxed RGB frames uint8 (N, H, W, 3); return the head's integers int8 (N, grid_h, grid_w, C)."""
@@ -112,6 +110,8 @@ class CsimEngine:
             pause_out=pause,
             longest_pause=longest_pause,
             seed=seed,
+            # A segment may end in a padding, which begins the next frame before that comes.
+            begins_early=True,
             progress=progress,
         )
         return run.words

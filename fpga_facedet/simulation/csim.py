@@ -171,8 +171,8 @@ def _library(folder: Path, progress: Progress) -> Any:
         return _declared(library)
     except CannotBuildError as error:
         raise UserError(
-            f"The C simulation of {folder} cannot be compiled: {error}; it takes a compiler of C++17, on Debian or "
-            "Ubuntu: sudo apt install g++."
+            f"The C simulation of {folder / layout.HLS} cannot be compiled: {error}; it takes g++ or clang++ (CXX) "
+            "with C++17, and the headers as `facedet build` copied them."
         ) from error
     except AttributeError as error:
         raise UserError(

@@ -93,6 +93,7 @@ class Bench {
         : options(options), input_bits(options.number("--input-bits")), output_bits(options.number("--output-bits")),
           frames(options.number("--frames")), beats_in(options.number("--beats-in")),
           beats_out(options.number("--beats-out")), watchdog(options.number("--watchdog")),
+          begins_early(options.number("--begins-early") != 0),
           source(options.share("--pause-in"), options.number("--longest-pause"), options.number("--seed") * 2),
           sink(options.share("--pause-out"), options.number("--longest-pause"), options.number("--seed") * 2 + 1),
           stamps(frames), model(&context) {
@@ -116,6 +117,7 @@ class Bench {
     const Options &options;
     const unsigned input_bits, output_bits;
     const uint64_t frames, beats_in, beats_out, watchdog;
+    const bool begins_early;
     Pauses source, sink;
     std::vector<Stamps> stamps;
     std::vector<uint8_t> words_in, words_out;
@@ -175,7 +177,7 @@ class Bench {
     }
 
     void take() {
-        if (taken == frames * beats_out) throw Failure(EXIT_PROTOCOL, "it sent a beat after the end of the last frame");
+        if (taken >= frames * beats_out) return take_early();
         std::memcpy(&words_out[taken * bytes_out()], bytes_of(model.PORT_OUT_DATA), bytes_out());
         Stamps &stamp = stamps[taken / beats_out];
         if (taken % beats_out == 0) stamp.first_output = cycle;
@@ -186,6 +188,18 @@ class Bench {
             std::printf("frame %llu\n", (unsigned long long)(taken / beats_out));
             std::fflush(stdout);
         }
+    }
+
+    // A padding sends the upper edge of the next frame before a pixel of it has come. That depends on no pixel, so it is
+    // what the first frame began with.
+    void take_early() {
+        const uint64_t beat = taken - frames * beats_out;
+        if (!begins_early) throw Failure(EXIT_PROTOCOL, "it sent a beat after the end of the last frame");
+        if (beat >= beats_out || std::memcmp(&words_out[beat * bytes_out()], bytes_of(model.PORT_OUT_DATA), bytes_out()))
+            throw Failure(EXIT_PROTOCOL, "after the end of the last frame it sent another beat " + std::to_string(beat) +
+                                             " than the first frame began with");
+        ++taken;
+        last_progress = cycle;
     }
 
     void check_output_is_held() {

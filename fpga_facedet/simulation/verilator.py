@@ -99,12 +99,16 @@ class StreamRun:
 
 @dataclass(frozen=True)
 class SimulatedStream:
-    """A built model: its executable, the width of its streams in bits, and the folder its data files are read from."""
+    """A built model: its executable, the width of its streams in bits, and the folder its data files are read from.
+
+    `called` is what a failure calls it.
+    """
 
     executable: Path
     input_bits: int
     output_bits: int
     data_dir: Path = field(default_factory=Path.cwd)
+    called: str = "The simulated hardware"
 
     @property
     def input_bytes(self) -> int:
@@ -126,6 +130,7 @@ class SimulatedStream:
         longest_pause: int = 256,
         seed: int = 0,
         watchdog: int = WATCHDOG_CYCLES,
+        begins_early: bool = False,
         progress: Progress | None = None,
     ) -> StreamRun:
         """Stream frames uint8 (N, beats, `input_bytes`) back to back through the model, starting from reset.
@@ -134,6 +139,7 @@ class SimulatedStream:
             beats_out: output beats of one frame.
             pause_in, pause_out: share of the cycles (0 <= share < 1) in which the source has nothing to offer and the
                 sink is not ready; pauses last 1 to `longest_pause` cycles and follow from `seed` alone.
+            begins_early: the model may send the beginning of one more frame, as far as that depends on no input.
             watchdog: cycles without a beat on either stream after which it counts as a deadlock.
 
         Raises DeadlockError and SimulationError, with the model's own words, and UserError where the temporary folder
@@ -158,6 +164,7 @@ class SimulatedStream:
                 "longest-pause": longest_pause,
                 "seed": seed,
                 "watchdog": watchdog,
+                "begins-early": int(begins_early),
             }
             command = [str(self.executable.resolve())]
             command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
@@ -181,7 +188,7 @@ class SimulatedStream:
             raise _useless_temporary_folder(message)
         kind = DeadlockError if code == _EXIT_DEADLOCK else SimulationError
         what = {_EXIT_DEADLOCK: "came to a deadlock", _EXIT_PROTOCOL: "broke the stream protocol"}.get(code, "failed")
-        raise kind(f"The simulated hardware {what}: {message}.")
+        raise kind(f"{self.called} {what}: {message}.")
 
 
 def gist(said: Sequence[str]) -> str:

@@ -9,7 +9,7 @@
 // Stream order, in and out: VECTORS pixels of CHANNELS / PE beats, lowest channels first.
 // Initiation interval 1; trips: VECTORS * CHANNELS / PE, a beat in and a beat out each.
 // Resources: PE multipliers of IN by SCALE_BITS, PE adders, 2 * PE comparators; the constants in CHANNELS / PE words of
-// PE * (SCALE_BITS + OFFSET_BITS) bits of LUTRAM.
+// PE * (SCALE_BITS + OFFSET_BITS) bits of LUTRAM, or constants when it is one word.
 
 #pragma once
 
@@ -19,8 +19,8 @@ namespace facedet {
 
 template <class IN, class OUT, int PE, int CHANNELS, int VECTORS, int SHIFT, int LEAST, int MOST, int SCALE_BITS,
           int OFFSET_BITS>
-void hard_tanh(Stream<IN, PE> &in, Stream<OUT, PE> &out, const Constant<SCALE_BITS> (&scale)[CHANNELS / PE][PE],
-               const Constant<OFFSET_BITS> (&offset)[CHANNELS / PE][PE]) {
+void hard_tanh(Stream<IN, PE> &in, Stream<OUT, PE> &out, const Constant<SCALE_BITS> scale[CHANNELS / PE][PE],
+               const Constant<OFFSET_BITS> offset[CHANNELS / PE][PE]) {
   static_assert(is_sum<IN>, "hard_tanh: IN must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(is_value<OUT>, "hard_tanh: OUT must be Unsigned<B> or Signed<B> with B from 1 to 16 bits");
   static_assert(PE >= 1 && CHANNELS >= 1 && CHANNELS % PE == 0, "hard_tanh: PE must divide CHANNELS");
@@ -33,10 +33,15 @@ void hard_tanh(Stream<IN, PE> &in, Stream<OUT, PE> &out, const Constant<SCALE_BI
   constexpr int LINE_BITS = larger(Integer<IN>::bits + SCALE_BITS, OFFSET_BITS) + 1;
   static_assert(SHIFT >= 0 && SHIFT < LINE_BITS, "hard_tanh: SHIFT must be at least 0 and below the sum's bits");
 
+  if constexpr (FOLDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=scale complete dim=0
+#pragma HLS ARRAY_PARTITION variable=offset complete dim=0
+  } else {
 #pragma HLS ARRAY_RESHAPE variable=scale complete dim=2
 #pragma HLS ARRAY_RESHAPE variable=offset complete dim=2
 #pragma HLS BIND_STORAGE variable=scale type=rom_1p impl=lutram
 #pragma HLS BIND_STORAGE variable=offset type=rom_1p impl=lutram
+  }
 
   Counter<FOLDS> fold = 0;
 beats:

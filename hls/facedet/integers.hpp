@@ -5,6 +5,10 @@
 
 #pragma once
 
+// ap_int.h takes up to 1024 bits unless told (UG1399); a packed beat may have 4096.
+#ifndef AP_INT_MAX_W
+#define AP_INT_MAX_W 4096
+#endif
 #include <ap_int.h>
 
 // Vitis HLS defines __SYNTHESIS__ while it synthesizes. A test sets FACEDET_SYNTHESIS alone, to compile that path with
@@ -47,6 +51,9 @@ struct Integer<ap_int<BITS>> {
 constexpr int VALUE_BITS = 16;
 constexpr int SUM_BITS = 32;
 
+// A threshold that no sum reaches lies above them all, at 2^32 where they are unsigned; and it has a sign.
+constexpr int THRESHOLD_BITS = SUM_BITS + 2;
+
 template <class T>
 constexpr bool is_value = Integer<T>::known && Integer<T>::bits >= 1 && Integer<T>::bits <= VALUE_BITS;
 
@@ -70,7 +77,8 @@ constexpr int bits_for(unsigned long long most) {
 
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
-// A counter of 0 .. COUNT-1. Counters wrap by comparison: nothing here divides or multiplies to find an address.
+// A counter of 0 .. COUNT-1. Counters wrap by comparison: nothing divides to find an address. What a table's several
+// indices cost is Vitis HLS's choice: a multiplication by a constant, of shifts and adders or in a DSP slice.
 template <int COUNT>
 using Counter = Unsigned<bits_for(COUNT - 1)>;
 
@@ -88,6 +96,9 @@ bool advance(Counter<COUNT> &counter) {
 // In C simulation it is the smallest native integer that holds as many, because a table of 500,000 ap_int takes a
 // compiler minutes. A layer converts an element to Signed<BITS> before it calculates with it, or only compares it,
 // which depends on its value alone; so both forms give the same results.
+//
+// A table is a layer's parameter as an array, not as a reference to one: so the dimensions that a pragma names count as
+// they are written. A reference's may count from the whole array.
 #ifdef FACEDET_SYNTHESIS
 template <int BITS>
 using Constant = ap_int<BITS>;

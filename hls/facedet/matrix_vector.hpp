@@ -16,9 +16,9 @@
 // worked on.
 // Resources: PE * SIMD multipliers (MULTIPLIER: in DSP slices or in LUTs); PE adder trees of SIMD products, each with
 // one accumulator, the only value that a trip hands to the next; weights in PASSES * WORDS words of PE * SIMD *
-// WEIGHT_BITS bits (MEMORY: block RAM or LUTRAM), one word a trip; the vector in WORDS words of SIMD values (one port
-// writes, one reads; block RAM when more than 64 words, else LUTRAM). The weights' address is computed apart from the
-// accumulation and is pipelined.
+// WEIGHT_BITS bits (MEMORY: block RAM or LUTRAM; constants when one), one word a trip; the vector in WORDS words of SIMD
+// values (one port writes, one reads; block RAM when more than 64 words, registers when one, else LUTRAM). The weights'
+// address is computed apart from the accumulation and is pipelined.
 // Nothing read from the vector's memory is written back to it, so no chain through it keeps the pipeline from II=1.
 
 #pragma once
@@ -51,7 +51,7 @@ Signed<Integer<IN>::bits + WEIGHT_BITS> multiply(IN value, Signed<WEIGHT_BITS> w
 template <class IN, class SUM, int WEIGHT_BITS, int PE, int SIMD, int ROWS, int COLUMNS, int VECTORS,
           Multiplier MULTIPLIER, Memory MEMORY>
 void matrix_vector(Stream<IN, SIMD> &in, Stream<SUM, PE> &out,
-                   const Constant<WEIGHT_BITS> (&weights)[ROWS / PE][COLUMNS / SIMD][PE][SIMD]) {
+                   const Constant<WEIGHT_BITS> weights[ROWS / PE][COLUMNS / SIMD][PE][SIMD]) {
   static_assert(is_value<IN>, "matrix_vector: IN must be Unsigned<B> or Signed<B> with B from 1 to 16 bits");
   static_assert(is_sum<SUM>, "matrix_vector: SUM must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(WEIGHT_BITS >= 1 && WEIGHT_BITS <= VALUE_BITS, "matrix_vector: WEIGHT_BITS must be from 1 to 16");
@@ -61,16 +61,21 @@ void matrix_vector(Stream<IN, SIMD> &in, Stream<SUM, PE> &out,
   constexpr int PASSES = ROWS / PE;
   constexpr int WORDS = COLUMNS / SIMD;
 
+  if constexpr (PASSES * WORDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=weights complete dim=0
+  } else {
 #pragma HLS ARRAY_RESHAPE variable=weights complete dim=3
 #pragma HLS ARRAY_RESHAPE variable=weights complete dim=4
-  if constexpr (MEMORY == Memory::block) {
+    if constexpr (MEMORY == Memory::block) {
 #pragma HLS BIND_STORAGE variable=weights type=rom_1p impl=bram
-  } else {
+    } else {
 #pragma HLS BIND_STORAGE variable=weights type=rom_1p impl=lutram
+    }
   }
-  IN vector[WORDS][SIMD];
-#pragma HLS ARRAY_RESHAPE variable=vector complete dim=2
-  if constexpr (WORDS > LUTRAM_WORDS) {
+  Word<IN, SIMD> vector[WORDS];
+  if constexpr (WORDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=vector complete dim=0
+  } else if constexpr (WORDS > LUTRAM_WORDS) {
 #pragma HLS BIND_STORAGE variable=vector type=ram_s2p impl=bram
   } else {
 #pragma HLS BIND_STORAGE variable=vector type=ram_s2p impl=lutram
@@ -88,15 +93,9 @@ beats:
 #pragma HLS AGGREGATE variable=x compact=bit
     if (pass == 0) {
       x = in.read();
-      for (int lane = 0; lane < SIMD; ++lane) {
-#pragma HLS UNROLL
-        vector[word][lane] = x.lane[lane];
-      }
+      vector[word] = pack(x);
     } else {
-      for (int lane = 0; lane < SIMD; ++lane) {
-#pragma HLS UNROLL
-        x.lane[lane] = vector[word][lane];
-      }
+      x = unpack<IN, SIMD>(vector[word]);
     }
 
     Beat<SUM, PE> sums;

@@ -8,7 +8,8 @@
 // Initiation interval 1; trips: HEIGHT * WIDTH * FOLDS, an input beat each; an output beat leaves with each input beat
 // at an odd column of an odd row.
 // Resources: the left pixel of a pair in FOLDS words, and the upper pair's maxima in WIDTH / 2 * FOLDS words, of PE
-// values (one port writes, one reads; block RAM when more than 64 words, else LUTRAM); 2 * PE comparators.
+// values (one port writes, one reads; block RAM when more than 64 words, registers when one, else LUTRAM); 2 * PE
+// comparators.
 // Each memory is written in an even column or row and read in the odd one after it, so nothing is carried from frame to
 // frame; nothing read from a memory is written back to it, so no chain through it keeps the pipeline from II=1.
 
@@ -17,6 +18,22 @@
 #include "stream.hpp"
 
 namespace facedet {
+namespace detail {
+
+// The larger value in each lane.
+template <class T, int PE>
+Beat<T, PE> maximum(const Beat<T, PE> &first, const Beat<T, PE> &second) {
+#pragma HLS INLINE
+  Beat<T, PE> larger_values;
+#pragma HLS AGGREGATE variable=larger_values compact=bit
+  for (int pe = 0; pe < PE; ++pe) {
+#pragma HLS UNROLL
+    larger_values.lane[pe] = first.lane[pe] > second.lane[pe] ? first.lane[pe] : second.lane[pe];
+  }
+  return larger_values;
+}
+
+}  // namespace detail
 
 template <class T, int PE, int CHANNELS, int HEIGHT, int WIDTH>
 void max_pool_2x2(Stream<T, PE> &in, Stream<T, PE> &out) {
@@ -27,16 +44,18 @@ void max_pool_2x2(Stream<T, PE> &in, Stream<T, PE> &out) {
   constexpr int FOLDS = CHANNELS / PE;
   constexpr int WORDS = WIDTH / 2 * FOLDS;
 
-  T left[FOLDS][PE];
-#pragma HLS ARRAY_RESHAPE variable=left complete dim=2
-  if constexpr (FOLDS > LUTRAM_WORDS) {
+  Word<T, PE> left[FOLDS];
+  if constexpr (FOLDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=left complete dim=0
+  } else if constexpr (FOLDS > LUTRAM_WORDS) {
 #pragma HLS BIND_STORAGE variable=left type=ram_s2p impl=bram
   } else {
 #pragma HLS BIND_STORAGE variable=left type=ram_s2p impl=lutram
   }
-  T above[WORDS][PE];
-#pragma HLS ARRAY_RESHAPE variable=above complete dim=2
-  if constexpr (WORDS > LUTRAM_WORDS) {
+  Word<T, PE> above[WORDS];
+  if constexpr (WORDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=above complete dim=0
+  } else if constexpr (WORDS > LUTRAM_WORDS) {
 #pragma HLS BIND_STORAGE variable=above type=ram_s2p impl=bram
   } else {
 #pragma HLS BIND_STORAGE variable=above type=ram_s2p impl=lutram
@@ -53,25 +72,16 @@ beats:
     FACEDET_TRIP
     Beat<T, PE> x = in.read();
 #pragma HLS AGGREGATE variable=x compact=bit
-    Beat<T, PE> y;
-#pragma HLS AGGREGATE variable=y compact=bit
-    for (int pe = 0; pe < PE; ++pe) {
-#pragma HLS UNROLL
-      const T value = x.lane[pe];
-      if (!odd_column) {
-        left[fold][pe] = value;
+    if (!odd_column) {
+      left[fold] = pack(x);
+    } else {
+      const Beat<T, PE> pair = detail::maximum(unpack<T, PE>(left[fold]), x);
+      if (!odd_row) {
+        above[word] = pack(pair);
       } else {
-        const T beside = left[fold][pe];
-        const T pair = beside > value ? beside : value;
-        if (!odd_row) {
-          above[word][pe] = pair;
-        } else {
-          const T upper = above[word][pe];
-          y.lane[pe] = upper > pair ? upper : pair;
-        }
+        out.write(detail::maximum(unpack<T, PE>(above[word]), pair));
       }
     }
-    if (odd_column && odd_row) out.write(y);
 
     const bool row_ends = odd_column && advance<WORDS>(word);
     if (advance<FOLDS>(fold)) odd_column = !odd_column;

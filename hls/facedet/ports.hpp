@@ -21,21 +21,13 @@ void read_port(hls::stream<ap_uint<WORD>> &port, Stream<T, LANES> &out) {
   static_assert(is_sum<T>, "read_port: T must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(LANES >= 1 && BEATS >= 1, "read_port: LANES and BEATS must be positive");
   static_assert(WORD == word_bits<T, LANES>, "read_port: the port's word must be LANES values in whole bytes");
-  constexpr int BITS = Integer<T>::bits;
 beats:
   for (int trip = 0; trip < BEATS; ++trip) {
 #pragma HLS PIPELINE II=1
     FACEDET_TRIP
     FACEDET_PORT_FILLED(port, trip)
-    const ap_uint<WORD> word = port.read();
-    Beat<T, LANES> beat;
-#pragma HLS AGGREGATE variable=beat compact=bit
-    for (int lane = 0; lane < LANES; ++lane) {
-#pragma HLS UNROLL
-      const Unsigned<BITS> bits = word.range((lane + 1) * BITS - 1, lane * BITS);
-      beat.lane[lane] = bits;
-    }
-    out.write(beat);
+    const Word<T, LANES> word = port.read();
+    out.write(unpack<T, LANES>(word));
   }
 }
 
@@ -44,19 +36,11 @@ void write_port(Stream<T, LANES> &in, hls::stream<ap_uint<WORD>> &port) {
   static_assert(is_sum<T>, "write_port: T must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(LANES >= 1 && BEATS >= 1, "write_port: LANES and BEATS must be positive");
   static_assert(WORD == word_bits<T, LANES>, "write_port: the port's word must be LANES values in whole bytes");
-  constexpr int BITS = Integer<T>::bits;
 beats:
   for (int trip = 0; trip < BEATS; ++trip) {
 #pragma HLS PIPELINE II=1
     FACEDET_TRIP
-    Beat<T, LANES> beat = in.read();
-#pragma HLS AGGREGATE variable=beat compact=bit
-    ap_uint<WORD> word = 0;
-    for (int lane = 0; lane < LANES; ++lane) {
-#pragma HLS UNROLL
-      const Unsigned<BITS> bits = beat.lane[lane];
-      word.range((lane + 1) * BITS - 1, lane * BITS) = bits;
-    }
+    const ap_uint<WORD> word = pack(in.read());
     port.write(word);
   }
 }

@@ -62,12 +62,13 @@ Segment segment(const char *name, void (*top)(hls::stream<ap_uint<WORD_IN>>&, hl
     hls::stream<ap_uint<WORD_OUT>> words_out("out0_V");
     for (std::uint64_t beat = 0; beat < beats_in; ++beat) words_in.write(word_of<WORD_IN>(in + beat * (WORD_IN / 8)));
     top(words_in, words_out);
-    const std::size_t unread = words_in.size();
-    const std::size_t sent = words_out.size();
-    while (!words_in.empty()) words_in.read();
-    for (std::uint64_t beat = 0; !words_out.empty(); ++beat) {
+    // Counted as they are read: not every hls::stream tells how many it holds.
+    std::uint64_t unread = 0;
+    for (; !words_in.empty(); ++unread) words_in.read();
+    std::uint64_t sent = 0;
+    for (; !words_out.empty(); ++sent) {
       const ap_uint<WORD_OUT> word = words_out.read();
-      if (beat < beats_out) bytes_of<WORD_OUT>(word, out + beat * (WORD_OUT / 8));
+      if (sent < beats_out) bytes_of<WORD_OUT>(word, out + sent * (WORD_OUT / 8));
     }
     if (unread != 0) throw std::runtime_error(std::to_string(unread) + " words of in0_V were not read");
     if (sent != beats_out) {

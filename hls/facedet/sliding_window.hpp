@@ -50,12 +50,12 @@ struct WindowCorner {
   }
 };
 
-// address + STEP in a ring of WORDS words; STEP is at most WORDS.
+// address + STEP in a ring of WORDS words; STEP is at most WORDS. One comparison beside one sum, none behind the other:
+// this lies in the loop that finds the next address.
 template <int WORDS, int STEP>
 Counter<WORDS> around(Counter<WORDS> address) {
 #pragma HLS INLINE
-  const Unsigned<bits_for(2 * WORDS)> next = address + Unsigned<bits_for(WORDS)>(STEP);
-  return next >= WORDS ? Counter<WORDS>(next - WORDS) : Counter<WORDS>(next);
+  return address >= WORDS - STEP ? Counter<WORDS>(address - (WORDS - STEP)) : Counter<WORDS>(address + STEP);
 }
 
 }  // namespace detail
@@ -96,8 +96,7 @@ void sliding_window(Stream<T, SIMD> &in, Stream<T, SIMD> &out) {
   // From the last word of one kernel row to the first of the next, where there is a next.
   constexpr int NEXT_ROW = KERNEL_H > 1 ? (WIDTH - KERNEL_W) * FOLDS + 1 : 1;
 
-  T ring[WORDS][SIMD];
-#pragma HLS ARRAY_RESHAPE variable=ring complete dim=2
+  Word<T, SIMD> ring[WORDS];
   if constexpr (WORDS > LUTRAM_WORDS) {
 #pragma HLS BIND_STORAGE variable=ring type=ram_s2p impl=bram
   } else {
@@ -121,23 +120,10 @@ beats:
 #pragma HLS PIPELINE II=1
     FACEDET_TRIP
     if (pixel != PIXELS && kernel_row == 0 && kernel_column == 0) {
-      Beat<T, SIMD> beat = in.read();
-#pragma HLS AGGREGATE variable=beat compact=bit
-      for (int lane = 0; lane < SIMD; ++lane) {
-#pragma HLS UNROLL
-        ring[write_address][lane] = beat.lane[lane];
-      }
+      ring[write_address] = pack(in.read());
       advance<WORDS>(write_address);
     }
-    if (sends) {
-      Beat<T, SIMD> beat;
-#pragma HLS AGGREGATE variable=beat compact=bit
-      for (int lane = 0; lane < SIMD; ++lane) {
-#pragma HLS UNROLL
-        beat.lane[lane] = ring[read_address][lane];
-      }
-      out.write(beat);
-    }
+    if (sends) out.write(unpack<T, SIMD>(ring[read_address]));
 
     const bool pixel_ends = advance<FOLDS>(fold);
     const bool row_ends = pixel_ends && sends && advance<KERNEL_W>(kernel_column);
@@ -161,8 +147,9 @@ beats:
 // beat.
 // Initiation interval 1; trips: HEIGHT * WIDTH, an input beat each; a window leaves with the pixel that completes it.
 // Resources: KERNEL_H memories, one a row, of WIDTH words of CHANNELS values (one port writes, one reads; block RAM
-// when WIDTH is above 64, else LUTRAM); the window in registers, which move by a pixel each trip; for each row above
-// the newest a multiplexer of KERNEL_H pixels; no multiplier.
+// when WIDTH is above 64, registers when it is 1, else LUTRAM), each read or written once a trip; the window in
+// registers, which move by a pixel each trip; for each row above the newest a multiplexer of KERNEL_H pixels; no
+// multiplier.
 // The rows take turns: the newest is written while the KERNEL_H - 1 above it are read, so nothing read is written back
 // and no chain through a memory keeps the pipeline from II=1, however narrow the map is.
 // Before the kernel lies in the map the registers hold what the memories held before; no window that is sent has any of
@@ -175,13 +162,16 @@ void parallel_window(Stream<T, CHANNELS> &in, Stream<T, KERNEL_H * KERNEL_W * CH
                 "parallel_window: the kernel must fit in the map");
   static_assert(STRIDE_H >= 1 && STRIDE_W >= 1, "parallel_window: strides must be positive");
 
-  T line[KERNEL_H][WIDTH][CHANNELS];
-#pragma HLS ARRAY_PARTITION variable=line complete dim=1
-#pragma HLS ARRAY_RESHAPE variable=line complete dim=3
-  if constexpr (WIDTH > LUTRAM_WORDS) {
-#pragma HLS BIND_STORAGE variable=line type=ram_s2p impl=bram
+  Word<T, CHANNELS> line[KERNEL_H][WIDTH];
+  if constexpr (WIDTH == 1) {
+#pragma HLS ARRAY_PARTITION variable=line complete dim=0
   } else {
+#pragma HLS ARRAY_PARTITION variable=line complete dim=1
+    if constexpr (WIDTH > LUTRAM_WORDS) {
+#pragma HLS BIND_STORAGE variable=line type=ram_s2p impl=bram
+    } else {
 #pragma HLS BIND_STORAGE variable=line type=ram_s2p impl=lutram
+    }
   }
   // Proof: a trip writes row `newest` and reads the KERNEL_H - 1 others.
 #pragma HLS DEPENDENCE variable=line type=intra dependent=false
@@ -197,23 +187,31 @@ beats:
     FACEDET_TRIP
     Beat<T, CHANNELS> pixel = in.read();
 #pragma HLS AGGREGATE variable=pixel compact=bit
+    Word<T, CHANNELS> above[KERNEL_H];
+#pragma HLS ARRAY_PARTITION variable=above complete dim=0
+    for (int row = 0; row < KERNEL_H; ++row) {
+#pragma HLS UNROLL
+      if (row == newest) {
+        line[row][column] = pack(pixel);
+      } else {
+        above[row] = line[row][column];
+      }
+    }
     Counter<KERNEL_H> turn = newest;
     for (int row = 0; row < KERNEL_H; ++row) {
 #pragma HLS UNROLL
       // The oldest row comes after the newest in turn, and is the window's top.
       advance<KERNEL_H>(turn);
+      Beat<T, CHANNELS> entering = pixel;
+#pragma HLS AGGREGATE variable=entering compact=bit
+      if (row < KERNEL_H - 1) entering = unpack<T, CHANNELS>(above[turn]);
       for (int channel = 0; channel < CHANNELS; ++channel) {
 #pragma HLS UNROLL
         for (int step = 0; step < KERNEL_W - 1; ++step) {
 #pragma HLS UNROLL
           window[row][step][channel] = window[row][step + 1][channel];
         }
-        if (row < KERNEL_H - 1) {
-          window[row][KERNEL_W - 1][channel] = line[turn][column][channel];
-        } else {
-          window[row][KERNEL_W - 1][channel] = pixel.lane[channel];
-          line[newest][column][channel] = pixel.lane[channel];
-        }
+        window[row][KERNEL_W - 1][channel] = entering.lane[channel];
       }
     }
     if (advance<WIDTH>(column)) advance<KERNEL_H>(newest);

@@ -10,13 +10,15 @@
 
 #pragma once
 
-#include <hls_stream.h>
-
+// First: it says how wide ap_int.h's integers may be, which hls_stream.h may include too.
 #include "integers.hpp"
+
+#include <hls_stream.h>
 
 namespace facedet {
 
-// The widest FIFO that Vitis HLS makes.
+// Bits of a beat, at most. Vitis HLS takes integers of up to 4096 bits (message 207-2163), and users of it were refused
+// an internal stream whose packed struct has more; that it makes every FIFO up to there is assumed.
 constexpr int STREAM_BITS = 4096;
 
 template <class T, int LANES>
@@ -25,6 +27,38 @@ struct Beat {
   static_assert(LANES * Integer<T>::bits <= STREAM_BITS, "Beat: a stream carries at most 4096 bits a beat");
   T lane[LANES];
 };
+
+// A beat as one integer, lane 0 in the lowest bits: so memories and ports hold it. A memory is written a whole word at a
+// time; one of lanes would be written lane by lane, which Vitis HLS need not merge.
+template <class T, int LANES>
+using Word = Unsigned<LANES * Integer<T>::bits>;
+
+template <class T, int LANES>
+Word<T, LANES> pack(const Beat<T, LANES> &beat) {
+#pragma HLS INLINE
+  constexpr int BITS = Integer<T>::bits;
+  Word<T, LANES> word = 0;
+  for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+    const Unsigned<BITS> bits = beat.lane[lane];
+    word.range((lane + 1) * BITS - 1, lane * BITS) = bits;
+  }
+  return word;
+}
+
+template <class T, int LANES>
+Beat<T, LANES> unpack(const Word<T, LANES> &word) {
+#pragma HLS INLINE
+  constexpr int BITS = Integer<T>::bits;
+  Beat<T, LANES> beat;
+#pragma HLS AGGREGATE variable=beat compact=bit
+  for (int lane = 0; lane < LANES; ++lane) {
+#pragma HLS UNROLL
+    const Unsigned<BITS> bits = word.range((lane + 1) * BITS - 1, lane * BITS);
+    beat.lane[lane] = bits;
+  }
+  return beat;
+}
 
 }  // namespace facedet
 

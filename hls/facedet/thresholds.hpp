@@ -30,23 +30,28 @@ bool reaches(IN value, THRESHOLD threshold) {
 }  // namespace detail
 
 // By comparison. Resources: PE * LEVELS comparators and PE adders of LEVELS bits; the thresholds in CHANNELS / PE words
-// of PE * LEVELS * BITS bits of LUTRAM. For few levels.
+// of PE * LEVELS * BITS bits of LUTRAM, or constants when it is one word. For few levels.
 template <class IN, class OUT, int PE, int CHANNELS, int VECTORS, int LEAST, int BITS, int LEVELS>
 void thresholds_by_comparison(Stream<IN, PE> &in, Stream<OUT, PE> &out,
-                              const Constant<BITS> (&table)[CHANNELS / PE][PE][LEVELS]) {
+                              const Constant<BITS> table[CHANNELS / PE][PE][LEVELS]) {
   static_assert(is_sum<IN>, "thresholds_by_comparison: IN must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(is_value<OUT>,
                 "thresholds_by_comparison: OUT must be Unsigned<B> or Signed<B> with B from 1 to 16 bits");
   static_assert(PE >= 1 && CHANNELS >= 1 && CHANNELS % PE == 0, "thresholds_by_comparison: PE must divide CHANNELS");
   static_assert(VECTORS >= 1, "thresholds_by_comparison: VECTORS must be positive");
-  static_assert(BITS >= 1 && BITS <= SUM_BITS, "thresholds_by_comparison: BITS of a threshold must be from 1 to 32");
+  static_assert(BITS >= 1 && BITS <= THRESHOLD_BITS,
+                "thresholds_by_comparison: BITS of a threshold must be from 1 to 34");
   static_assert(fits<OUT>(LEAST) && fits<OUT>(LEAST + LEVELS),
                 "thresholds_by_comparison: LEAST .. LEAST + LEVELS must fit in OUT");
   constexpr int FOLDS = CHANNELS / PE;
 
+  if constexpr (FOLDS == 1) {
+#pragma HLS ARRAY_PARTITION variable=table complete dim=0
+  } else {
 #pragma HLS ARRAY_RESHAPE variable=table complete dim=2
 #pragma HLS ARRAY_RESHAPE variable=table complete dim=3
 #pragma HLS BIND_STORAGE variable=table type=rom_1p impl=lutram
+  }
 
   Counter<FOLDS> fold = 0;
 beats:
@@ -89,15 +94,19 @@ constexpr bool double_from_one() {
 }
 
 // One stage of the search: from the node reached so far to one of its two successors.
-template <class IN, int INDEX_BITS, class THRESHOLD, int FOLDS, int PE, int NODES>
+template <int FOLDS, class IN, int INDEX_BITS, class THRESHOLD, int PE, int NODES>
 void descend(Unsigned<INDEX_BITS> &index, IN value, Counter<FOLDS> fold, int pe,
-             const THRESHOLD (&stage)[FOLDS][PE][NODES]) {
+             const THRESHOLD stage[FOLDS][PE][NODES]) {
 #pragma HLS INLINE
-#pragma HLS ARRAY_PARTITION variable=stage complete dim=2
-  if constexpr (FOLDS * NODES > SEARCH_LUTRAM_WORDS) {
-#pragma HLS BIND_STORAGE variable=stage type=rom_1p impl=bram
+  if constexpr (FOLDS * NODES == 1) {
+#pragma HLS ARRAY_PARTITION variable=stage complete dim=0
   } else {
+#pragma HLS ARRAY_PARTITION variable=stage complete dim=2
+    if constexpr (FOLDS * NODES > SEARCH_LUTRAM_WORDS) {
+#pragma HLS BIND_STORAGE variable=stage type=rom_1p impl=bram
+    } else {
 #pragma HLS BIND_STORAGE variable=stage type=rom_1p impl=lutram
+    }
   }
   const bool reached = reaches(value, stage[fold][pe][index]);
   index = (index << 1) + Unsigned<1>(reached);
@@ -110,10 +119,10 @@ void descend(Unsigned<INDEX_BITS> &index, IN value, Counter<FOLDS> fold, int pe,
 // stage the node is the number of thresholds reached, so LEVELS = 2^STAGES - 1.
 //
 // Resources: PE * STAGES comparators; for each stage PE memories of CHANNELS / PE * 2^s words of a threshold's bits
-// (block RAM when more than 512 words, else LUTRAM), each read once a trip. For many levels.
+// (block RAM when more than 512 words, constants when one, else LUTRAM), each read once a trip. For many levels.
 template <class IN, class OUT, int PE, int CHANNELS, int VECTORS, int LEAST, class... THRESHOLDS, int... NODES>
 void thresholds_by_search(Stream<IN, PE> &in, Stream<OUT, PE> &out,
-                          const THRESHOLDS (&... stages)[CHANNELS / PE][PE][NODES]) {
+                          const THRESHOLDS (*... stages)[PE][NODES]) {
   constexpr int STAGES = sizeof...(NODES);
   static_assert(is_sum<IN>, "thresholds_by_search: IN must be Unsigned<B> or Signed<B> with B from 1 to 32 bits");
   static_assert(is_value<OUT>,
@@ -139,7 +148,7 @@ beats:
     for (int pe = 0; pe < PE; ++pe) {
 #pragma HLS UNROLL
       Unsigned<STAGES> index = 0;
-      (detail::descend(index, x.lane[pe], fold, pe, stages), ...);
+      (detail::descend<FOLDS>(index, x.lane[pe], fold, pe, stages), ...);
       y.lane[pe] = LEAST + index;
     }
     out.write(y);

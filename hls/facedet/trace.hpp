@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <stdexcept>
 #include <string>
@@ -102,32 +103,32 @@ inline Trace trace;
                     " beats were written: the hardware would wait for ever");
 }
 
+// What hls::stream is in synthesis, by itself: the hls::stream of each release of Vitis HLS simulates in its own way.
 template <class T, int LANES>
-class Stream : public hls::stream<Beat<T, LANES>> {
-  using Queue = hls::stream<Beat<T, LANES>>;
-
+class Stream {
  public:
-  explicit Stream(const char *name = "unnamed") : Queue(name), record(trace.record_of(name, LANES)) {}
+  explicit Stream(const char *producer = "unnamed") : name(producer), record(trace.record_of(name, LANES)) {}
 
-  ~Stream() override {
-    const std::size_t beats = Queue::size();
-    if (beats == 0) return;
-    trace.left_over(Queue::_name, beats, written);
-    // Else the stream of ap_types prints a warning of its own.
-    Queue::_data.clear();
+  Stream(const Stream &) = delete;
+  Stream &operator=(const Stream &) = delete;
+
+  ~Stream() {
+    if (!beats.empty()) trace.left_over(name, beats.size(), written);
   }
 
+  bool empty() const { return beats.empty(); }
+
   Beat<T, LANES> read() {
-    if (Queue::_data.empty()) read_from_empty("stream " + Queue::_name, taken);
+    if (beats.empty()) read_from_empty("stream " + name, taken);
     ++taken;
-    const Beat<T, LANES> beat = Queue::_data.front();
-    Queue::_data.pop_front();
+    const Beat<T, LANES> beat = beats.front();
+    beats.pop_front();
     return beat;
   }
 
   void write(const Beat<T, LANES> &beat) {
     ++written;
-    Queue::_data.push_back(beat);
+    beats.push_back(beat);
     if (record) keep(beat);
   }
 
@@ -137,7 +138,9 @@ class Stream : public hls::stream<Beat<T, LANES>> {
     for (const T &value : beat.lane) record->values.push_back(static_cast<std::int32_t>(value.to_int()));
   }
 
+  std::string name;
   StreamRecord *record;
+  std::deque<Beat<T, LANES>> beats;
   std::uint64_t taken = 0;
   std::uint64_t written = 0;
 };

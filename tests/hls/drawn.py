@@ -218,7 +218,7 @@ def staircases(draw: st.DrawFn, levels: st.SearchStrategy[int]) -> Staircases:
     vectors = draw(st.integers(1, 6))
     rng = draw(generator())
     # Steps beyond the values on both sides too: reached by all of them, or by none.
-    bits = draw(st.integers(1, 32))
+    bits = draw(st.sampled_from([1, 34]) | st.integers(1, 34))
     entry = Integer(bits, signed=True)
     near = np.clip(rng.integers(kind.least, kind.most, (depth, count), endpoint=True) + 1, entry.least, entry.most)
     anything = rng.integers(entry.least, entry.most, (depth, count), endpoint=True)
@@ -262,8 +262,8 @@ def hard_tanhs(draw: st.DrawFn) -> Case:
     vectors = draw(st.integers(1, 6))
     scale_bits = draw(st.integers(1, 24))
     # An offset as wide as the product makes the widest sum.
-    offset_bits = draw(st.just(min(kind.bits + scale_bits, 32)) | st.integers(1, 32))
-    shift = draw(st.integers(0, min(30, max(kind.bits + scale_bits, offset_bits))))
+    offset_bits = draw(st.just(min(kind.bits + scale_bits, 48)) | st.integers(1, 48))
+    shift = draw(st.integers(0, min(46, max(kind.bits + scale_bits, offset_bits))))
     least = draw(st.integers(-(2**15), 2**15 - 1) | st.sampled_from([-128, -127, -8, 0]))
     most = draw(st.integers(least, 2**15 - 1) | st.sampled_from([least, 2**15 - 1, max(least, 127)]))
     rng = draw(generator())

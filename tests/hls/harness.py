@@ -19,6 +19,8 @@ from .reference import Integers
 
 LIBRARY = REPOSITORY / "hls"
 RUNNER = Path(__file__).with_name("run_layers.hpp")
+OTHER_STREAMS = Path(__file__).parent / "library" / "other_streams"
+"""An hls_stream.h of the public interface alone, found before the one of ap_types: that of Vitis is another too."""
 PATIENCE_SECONDS = 120
 """No program here runs for more than a second; one that does hangs."""
 

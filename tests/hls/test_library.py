@@ -15,6 +15,7 @@ import pytest
 from fpga_facedet.simulation.csim import FLAGS, GCC_FLAGS, ap_types
 
 from ..conftest import REPOSITORY
+from .harness import OTHER_STREAMS
 
 LIBRARY = REPOSITORY / "hls"
 HEADERS = sorted((LIBRARY / "facedet").glob("*.hpp"))
@@ -174,7 +175,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     folder = tmp_path_factory.mktemp("every_layer")
 
     def run(compiler: str, *path: str) -> str:
-        program = folder / f"{compiler}{len(path)}"
+        program = folder / (compiler + "".join(map(str, path)).replace("/", "_"))
         if not program.exists():
             result = compiled(compiler, "-O0", *path, PROGRAMS / "every_layer.cpp", "-o", program)
             assert result.returncode == 0, result.stderr
@@ -186,8 +187,20 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 def test_synthesized_and_simulated_forms_give_the_same(printed: Callable[..., str]) -> None:
     """Native constants for ap_int, and streams that watch for plain ones, change no value."""
     seen = printed("g++")
-    assert len(seen.splitlines()) == 2 * 7 + 1
+    assert len(seen.splitlines()) == 2 * 7 + 3
     assert printed("g++", SYNTHESIS) == seen
+
+
+def test_no_stream_leans_on_what_another_release_s_hls_stream_lacks(printed: Callable[..., str]) -> None:
+    assert printed("g++", f"-I{OTHER_STREAMS}") == printed("g++")
+    result = compiled("g++", "-fsyntax-only", f"-I{OTHER_STREAMS}", PROGRAMS / "segments.cpp")
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_word_has_its_lanes_in_order_and_gives_them_back(printed: Callable[..., str]) -> None:
+    words, lanes = (line.split(": ")[1] for line in printed("g++").splitlines() if line.startswith("packed"))
+    assert words.split() == ["7f81ff", "8", "f", "f", "f"]
+    assert lanes.split() == ["-1", "-127", "127", "-8", *["-1"] * 1023]
 
 
 def test_both_compilers_give_the_same(printed: Callable[..., str]) -> None:
@@ -196,7 +209,7 @@ def test_both_compilers_give_the_same(printed: Callable[..., str]) -> None:
 
 def test_constants_keep_every_value_of_their_bits(printed: Callable[..., str]) -> None:
     values = [int(word) for word in printed("g++").splitlines()[-1].split()]
-    assert values == [value for bits in range(32, 0, -1) for value in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)]
+    assert values == [value for bits in range(48, 0, -1) for value in (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +90,16 @@ def test_broken_stream_protocol(source: Path, rng: np.random.Generator, mode: in
 def test_surplus_output(source: Path, rng: np.random.Generator) -> None:
     model = build(source, 3)
     np.testing.assert_array_equal(model.run(words_of(rng), 40).words.shape, (3, 40, 2))
-    with pytest.raises(SimulationError, match="after the end of the last frame"):
+    with pytest.raises(
+        SimulationError, match="The simulated hardware .* it sent a beat after the end of the last frame"
+    ):
         model.run(words_of(rng), 39)
+    words = words_of(rng)
+    named = replace(model, called="The pool")
+    with pytest.raises(SimulationError, match="The pool .* sent another beat 0 than the first frame began with"):
+        named.run(words, 39, begins_early=True)
+    words[:] = words[0, 0]
+    model.run(words, 39, begins_early=True)
 
 
 def test_source_with_an_error(source: Path) -> None:

@@ -13,8 +13,12 @@ from tests.compiler import nets
 MIXED = """\
 default = "hls"
 [layers]
+FMPadding_1 = "rtl"
 MVAU_1 = "rtl"
 """
+"""One segment of RTL ends behind a padding, which begins the next frame before a pixel of it has come."""
+
+MIXED_SEGMENTS = ["facedet_hls_0", "facedet_rtl_1", "facedet_hls_2", "facedet_rtl_3", "facedet_hls_4"]
 
 _PLACE = tempfile.TemporaryDirectory(prefix="facedet-small-")
 CACHE = Path(_PLACE.name) / "cache"

@@ -77,14 +77,17 @@ def _padding(call: Any) -> Resources:
 def _sliding_window(call: Any) -> Resources:
     (rows, columns), folds = call.kernel, call.channels // call.source.lanes
     words = ((rows - 1) * call.width + columns + 1) * folds
-    # Two addresses run around the ring: each is added to, and compared with its end.
+    # Two addresses run around the ring: each is compared with its end while it is added to.
     return memory(words, _width(call.source)) + Resources(lut=30 + 4 * words.bit_length())
 
 
 def _parallel_window(call: Any) -> Resources:
-    rows = call.kernel[0] - 1
-    lines = memory(call.width, rows * _width(call.source)) if rows else Resources()
-    return lines + Resources(lut=30 + 4 * call.width.bit_length())
+    (rows, _), width = call.kernel, _width(call.source)
+    # A memory for each row, since they take turns as the newest; of a window of one row nothing is kept.
+    lines = sum([_kept(call.width, width)] * rows, Resources()) if rows > 1 else Resources()
+    # Each row above the newest comes from any of them: a LUT chooses one bit of four, each further LUT of three more.
+    turns = (rows - 1) * width * math.ceil((rows - 1) / 3)
+    return lines + Resources(lut=30 + 4 * call.width.bit_length() + turns)
 
 
 def _matrix_vector(call: Any) -> Resources:
@@ -95,8 +98,10 @@ def _matrix_vector(call: Any) -> Resources:
     in_dsp = call.multiplier == "dsp"
     products = Resources(dsp=lanes) if in_dsp else Resources(lut=lanes * call.weight_bits * (value_bits + 1))
     adders = Resources(lut=pe * ((simd - 1) * (product_bits + 1) + call.result.values.bits))
-    vector = memory(words, _width(call.source)) + Resources(lut=_width(call.source) / 2)
-    return products + adders + vector + memory(passes * words, lanes * call.weight_bits)
+    vector = _kept(words, _width(call.source)) + Resources(lut=_width(call.source) / 2)
+    # The weights' address is their pass times the words of one, and the word: Vitis HLS may put that product, by a
+    # constant, into a DSP, of which none is counted here.
+    return products + adders + vector + _kept(passes * words, lanes * call.weight_bits)
 
 
 def _comparison(call: Any) -> Resources:
@@ -132,16 +137,21 @@ def _hard_tanh(call: Any) -> Resources:
 def _max_pool(call: Any) -> Resources:
     folds, width = call.channels // call.source.lanes, _width(call.source)
     # Two comparisons, each with what a memory kept: the pixel to the left, and the pairs of the row above.
-    return memory(folds, width) + memory(call.width // 2 * folds, width) + Resources(lut=3 * width)
+    return _kept(folds, width) + _kept(call.width // 2 * folds, width) + Resources(lut=3 * width)
 
 
 def _converter(call: Any) -> Resources:
     return converter(_width(call.source), _width(call.result)) or Resources()
 
 
+def _kept(words: int, width: int) -> Resources:
+    """Return what a buffer or the weights cost: one word is registers or constants, which take no LUT."""
+    return memory(words, width) if words > 1 else Resources()
+
+
 def _lutram(words: int, width: int) -> Resources:
-    """Return what a table in LUTs costs, however deep: 64 bits a LUT."""
-    return Resources(lut=width * math.ceil(words / 64))
+    """Return what a table in LUTs costs, however deep: 64 bits a LUT; one word is constants."""
+    return Resources(lut=width * math.ceil(words / 64)) if words > 1 else Resources()
 
 
 _ESTIMATES: dict[str, Callable[[Any], Resources]] = {

@@ -6,8 +6,6 @@ copied to where Vitis HLS is, simulated there by any C++17 compiler, and changed
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from fpga_facedet.compiler.hls.styles import Segment
 from fpga_facedet.compiler.layout import FILE_LIST
 from fpga_facedet.compiler.rtl import stream_of
 from fpga_facedet.errors import InternalError
-from fpga_facedet.files import explain_os_error
+from fpga_facedet.files import explain_os_error, saving_folder
 from fpga_facedet.manifest import HLS
 from fpga_facedet.network.metadata import PREFIX
 
@@ -55,6 +53,10 @@ _TESTBENCH = """\
 #include <string>
 #include <vector>
 
+// ap_int.h takes up to 1024 bits unless told (UG1399); a word may have 4096.
+#ifndef AP_INT_MAX_W
+#define AP_INT_MAX_W 4096
+#endif
 #include <ap_int.h>
 #include <hls_stream.h>
 
@@ -183,15 +185,10 @@ def generate(
     planned = [_Planned(segment.name, plan(graph, segment.nodes)) for segment in segments if segment.style == HLS]
     files = dict(_sources(planned) | _scripts(graph, segments, board) | _vectors(planned, vectors))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-            folder = Path(scratch) / out.name
+        with saving_folder(out) as folder:
             for name, content in {**files, FILE_LIST: "".join(f"{name}\n" for name in sorted(files)).encode()}.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
-            if out.exists():
-                shutil.rmtree(out)
-            folder.rename(out)
     except OSError as error:
         raise explain_os_error(place_without_room(out), error) from error
 

@@ -45,7 +45,7 @@ MOST_SUM_BITS = 32
 """Bits of a sum, at most."""
 
 MOST_BEAT_BITS = 4096
-"""Bits of a stream's beat, at most: Vitis HLS makes no wider one."""
+"""Bits of a stream's beat, at most: the library's STREAM_BITS, where the reason stands."""
 
 MOST_COMPARED = 3
 """Up to so many thresholds a channel are compared all at once; among more of them a search finds the place."""

@@ -50,8 +50,10 @@ def matrix(passes: int, words: int, pe: int, simd: int, weight_bits: int, value_
         (SlidingWindow("window", stream(8), stream(8), 1, 28, 28, 32, (3, 3), (1, 1)), 1),
         # The one pixel more than a window spans counts: 7 * 74 = 518 words of 36 bits do not fit one block, 511 would.
         (SlidingWindow("window", stream(9), stream(9), 1, 35, 35, 63, (3, 3), (1, 1)), 2),
-        # 418 words of two rows of 3 values of 8 bits: 48 bits, in blocks of 36.
-        (ParallelWindow("window", stream(3, 8), stream(27, 8), 1, 418, 418, 3, (3, 3), (1, 1)), 2),
+        # Three rows that take turns, each 418 words of 3 values of 8 bits: 24 bits, in a block of 36 each.
+        (ParallelWindow("window", stream(3, 8), stream(27, 8), 1, 418, 418, 3, (3, 3), (1, 1)), 3),
+        # 418 words of 5 values of 8 bits are 40 bits: two blocks a row.
+        (ParallelWindow("window", stream(5, 8), stream(30, 8), 1, 418, 418, 5, (2, 3), (1, 1)), 4),
         # Short lines lie in LUTs.
         (ParallelWindow("window", stream(3, 8), stream(27, 8), 1, 64, 64, 3, (3, 3), (1, 1)), 0),
         (ParallelWindow("window", stream(3, 8), stream(3, 8), 1, 418, 418, 3, (1, 1), (2, 2)), 0),
@@ -63,6 +65,22 @@ def matrix(passes: int, words: int, pe: int, simd: int, weight_bits: int, value_
 )  # fmt: skip
 def test_block_rams_follow_from_the_memories(call: HlsLayer, blocks: int) -> None:
     assert cost.resources(call).bram18 == blocks
+
+
+def test_rows_that_take_turns_are_chosen_by_a_lut_a_bit() -> None:
+    def luts(rows: int) -> float:
+        window = ParallelWindow("window", stream(3, 8), stream(9 * rows, 8), 1, 418, 418, 3, (rows, 3), (1, 1))
+        return cost.resources(window).lut
+
+    # Of two to four rows a LUT chooses, of five to seven two.
+    assert [luts(rows) - luts(1) for rows in (2, 3, 4, 5)] == [24, 48, 72, 4 * 24 * 2]
+
+
+def test_one_word_is_no_memory() -> None:
+    assert cost.resources(matrix(1, 1, 4, 9, 4, 4)).lut == cost.resources(matrix(2, 1, 4, 9, 4, 4)).lut - 4 * 9 * 4 / 2
+    folded, whole = (MaxPool("pool", stream(4), stream(4), 1, 8, 8, channels) for channels in (8, 4))
+    # 2 words to the left, 8 above; or a register, and 4 above: half a LUT a bit, up to 32 words.
+    assert cost.resources(folded).lut - cost.resources(whole).lut == 16 / 2
 
 
 def test_a_deep_stream_is_a_block_ram_in_front_of_its_layer() -> None:

@@ -19,6 +19,7 @@ from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import HLS
 from fpga_facedet.simulation.csim import FLAGS, ap_types
 from tests.compiler.conftest import Built
+from tests.hls.harness import OTHER_STREAMS
 
 SOME = (("Thresholding_*", HLS), ("StreamingMaxPool_0", HLS), ("FMPadding_1", HLS), ("MVAU_3", HLS), ("Conv*_2", HLS))
 """Layers chosen so that HLS segments begin and end at every kind of layer, of one layer or several."""
@@ -59,8 +60,11 @@ def test_every_segment_computes_what_the_graph_does(emitted: Emitted, tmp_path: 
     folder, cut, _ = emitted
     program = tmp_path / "testbench"
     # Compiling takes longer than running. The headers of ap_types leave values uninitialized until they are set.
-    flags = [*FLAGS, "-O0", "-Wall", "-Werror", "-Wno-maybe-uninitialized", "-isystem", ap_types()]
-    subprocess.run(["g++", *flags, folder / "testbench.cpp", folder / "top.cpp", "-o", program], check=True)
+    flags: list[str | Path] = [*FLAGS, "-O0", "-Wall", "-Werror", "-Wno-maybe-uninitialized", "-isystem", ap_types()]
+    sources = [folder / "testbench.cpp", folder / "top.cpp"]
+    subprocess.run(["g++", *flags, *sources, "-o", program], check=True)
+    # Vitis HLS compiles both with an hls_stream.h of its own.
+    subprocess.run(["g++", *flags, "-fsyntax-only", "-I", OTHER_STREAMS, *sources], check=True)
     for segment in cut:
         found = bench(program, str(folder / "vectors"), segment.name)
         assert found == (0, f"{segment.name}: 2 frames, all words as expected\n")

@@ -156,6 +156,9 @@ def test_limits_are_the_librarys() -> None:
         assert f'hard_tanh: {name} must be from 1 to {bits}"' in text["hard_tanh.hpp"]
     for name, bits in (("VALUE_BITS", MOST_BITS), ("SUM_BITS", MOST_SUM_BITS)):
         assert f"constexpr int {name} = {bits};" in text["integers.hpp"]
+    # A step that no unsigned sum reaches is one above them all.
+    widest = Table.of("x", np.array([2**MOST_SUM_BITS])).bits
+    assert widest == MOST_SUM_BITS + 2 and "constexpr int THRESHOLD_BITS = SUM_BITS + 2;" in text["integers.hpp"]
     assert f"constexpr int STREAM_BITS = {MOST_BEAT_BITS};" in text["stream.hpp"]
 
 
@@ -195,7 +198,18 @@ def test_deep_weights_go_to_block_ram(built: Built) -> None:
 
 @pytest.mark.parametrize(
     ("values", "bits"),
-    [([0], 1), ([-1], 1), ([1], 2), ([-2, 1], 2), ([-3], 3), ([127], 8), ([-128], 8), ([128], 9), ([-129, 1], 9)],
+    [
+        ([0], 1),
+        ([-1], 1),
+        ([1], 2),
+        ([-2, 1], 2),
+        ([-3], 3),
+        ([127], 8),
+        ([-128], 8),
+        ([128], 9),
+        ([-129, 1], 9),
+        ([2**32], 34),
+    ],
 )
 def test_tables_are_as_narrow_as_their_values(values: list[int], bits: int) -> None:
     assert Table.of("x", np.array(values)).bits == bits

@@ -96,11 +96,28 @@ void frame() {
     print("max_pool_2x2", before);
 }
 
+// A beat as one word, of few bits and of the most; and back.
+void packs() {
+    const Beat<Signed<8>, 3> few = {{-1, -127, 127}};
+    Beat<Signed<4>, 1024> most;
+    for (Signed<4> &value : most.lane) value = -1;
+    most.lane[0] = -8;
+    const Word<Signed<8>, 3> narrow = pack(few);
+    const Word<Signed<4>, 1024> wide = pack(most);
+    std::printf("packed: %x", narrow.to_uint());
+    for (int low : {0, 4, 2048, 4092}) std::printf(" %x", wide.range(low + 3, low).to_uint());
+    std::printf("\n");
+    std::printf("packed and unpacked:");
+    for (const Signed<8> &value : unpack<Signed<8>, 3>(narrow).lane) std::printf(" %d", value.to_int());
+    for (const Signed<4> &value : unpack<Signed<4>, 1024>(wide).lane) std::printf(" %d", value.to_int());
+    std::printf("\n");
+}
+
 // A constant keeps each value that its bits hold.
 template <int BITS> void constants() {
     constexpr long long most = (1LL << (BITS - 1)) - 1;
     const Constant<BITS> elements[] = {static_cast<Constant<BITS>>(-most - 1), static_cast<Constant<BITS>>(most)};
-    for (const Constant<BITS> &element : elements) std::printf("%d ", Signed<BITS>(element).to_int());
+    for (const Constant<BITS> &element : elements) std::printf("%lld ", static_cast<long long>(Signed<BITS>(element).to_int64()));
     if constexpr (BITS > 1) constants<BITS - 1>();
 }
 
@@ -108,6 +125,7 @@ template <int BITS> void constants() {
 
 int main() {
     for (int index = 0; index < FRAMES; index++) frame();
-    constants<32>();
+    packs();
+    constants<48>();
     std::printf("\n");
 }

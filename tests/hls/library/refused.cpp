@@ -62,7 +62,7 @@ void refused() {
     thresholds_by_comparison<Sum, Wide, 2, 4, 1, 0, 8, 3>(of<Sum, 2>(), of<Wide, 2>(), t); // thresholds_by_comparison: OUT must be Unsigned<B> or Signed<B> with B from 1 to 16 bits
     thresholds_by_comparison<Sum, Four, 2, 5, 1, 0, 8, 3>(of<Sum, 2>(), of<Four, 2>(), t); // thresholds_by_comparison: PE must divide CHANNELS
     thresholds_by_comparison<Sum, Four, 2, 4, 0, 0, 8, 3>(of<Sum, 2>(), of<Four, 2>(), t); // thresholds_by_comparison: VECTORS must be positive
-    thresholds_by_comparison<Sum, Four, 2, 4, 1, 0, 0, 3>(of<Sum, 2>(), of<Four, 2>(), t); // thresholds_by_comparison: BITS of a threshold must be from 1 to 32
+    thresholds_by_comparison<Sum, Four, 2, 4, 1, 0, 0, 3>(of<Sum, 2>(), of<Four, 2>(), t); // thresholds_by_comparison: BITS of a threshold must be from 1 to 34
     thresholds_by_comparison<Sum, Four, 2, 4, 1, 13, 8, 3>(of<Sum, 2>(), of<Four, 2>(), t); // thresholds_by_comparison: LEAST .. LEAST + LEVELS must fit in OUT
 
     thresholds_by_search<Widest, Four, 2, 4, 1, 0>(of<Widest, 2>(), of<Four, 2>(), s0, s1); // thresholds_by_search: IN must be Unsigned<B> or Signed<B> with B from 1 to 32 bits
