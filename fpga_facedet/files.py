@@ -5,6 +5,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 def explain_os_error(path: Path, error: OSError) -> UserError:
     """Return the one-sentence error for a file that could not be written to `path`."""
+    if isinstance(error, shutil.Error):
+        # shutil.copytree collects what failed as texts: (from, to, "[Errno 28] No space left on device: ...").
+        number = re.match(r"\[Errno (\d+)\]", str(error.args[0][0][2]))
+        error = OSError(int(number[1]) if number else errno.EIO, "")
     if error.errno in _FULL:
         return UserError(f"Cannot save {path}: the disk is full or over its quota; free some space and run it again.")
     reason = os.strerror(error.errno).lower() if error.errno else str(error)

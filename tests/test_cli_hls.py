@@ -70,6 +70,19 @@ def test_a_build_without_vitis_says_what_is_left(folder: Path) -> None:
     assert built.returncode == 0 and "vitis_hls -f vitis_hls.tcl" in built.stdout
 
 
+def test_nothing_is_written_for_a_layer_that_does_not_exist(tmp_path: Path) -> None:
+    typo = tmp_path / "typo.toml"
+    typo.write_text('[layers]\nMVUA_0 = "hls"\n')
+    model = small.accelerator().parent / "model.onnx"
+    assert "MVUA_0" in refusal("build", "--model", model, "--out", tmp_path / "new", "--layers", typo)
+    assert [path.name for path in tmp_path.iterdir()] == ["typo.toml"]
+
+
+def test_what_vitis_does_besides_is_in_the_environment(folder: Path) -> None:
+    words = build(folder, "hls", "--vitis", str(STAND_IN / "vitis_hls"))
+    assert "no option 'routing'" in refusal(*words, FACEDET_HLS="routing")
+
+
 def test_mistakes(folder: Path, tmp_path: Path) -> None:
     assert "neither rtl nor hls nor a file" in refusal(*build(folder, "verilog"))
     assert "give one of them" in refusal(*build(folder, "hls", "--vitis", "vitis_hls", "--no-vitis"))

@@ -2,13 +2,14 @@
 
 import os
 import resource
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from fpga_facedet.errors import UserError
-from fpga_facedet.files import saving, saving_folder, sha256_of, write_bytes, write_json
+from fpga_facedet.files import explain_os_error, saving, saving_folder, sha256_of, write_bytes, write_json
 
 
 def test_parents_are_made_and_content_is_written(tmp_path: Path) -> None:
@@ -54,6 +55,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_sha256_of_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         sha256_of(tmp_path / "absent")
+
+
+def test_a_full_disk_while_a_tree_is_copied() -> None:
+    """shutil.copytree tells of all the files at once; one sentence is enough."""
+    error = shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'"), ("c", "d", "[Errno 28] No space")])
+    assert "the disk is full" in str(explain_os_error(Path("x"), error))
+    assert len(str(explain_os_error(Path("x"), shutil.Error([("a", "b", "odd")])))) < 200
 
 
 def test_a_folder_is_replaced_when_the_new_one_is_whole(tmp_path: Path) -> None:

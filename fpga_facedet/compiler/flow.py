@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from fpga_facedet.compiler.equivalence import Reference, pictures
 from fpga_facedet.compiler.finn_session import finn_session, place_without_room
 from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls import emit, styles, vectors
-from fpga_facedet.compiler.hls.plan import MOST_BITS, check_supported
+from fpga_facedet.compiler.hls.plan import MOST_BEAT_BITS, MOST_BITS, check_supported
 from fpga_facedet.compiler.hls.styles import Segment, Styles
 from fpga_facedet.compiler.hls.vitis_tcl import VERILOG, VITIS
 from fpga_facedet.errors import UserError
@@ -98,7 +99,8 @@ def _specialise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 
 def _fold(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    return folding.fold(graph, build.board, build.target_fps)
+    widest = MOST_BEAT_BITS if build.layers.wants_hls else None
+    return folding.fold(graph, build.board, build.target_fps, widest)
 
 
 def _converters(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
@@ -183,10 +185,11 @@ def build(
     folding.check_target(target_fps)
     layers = layers or Styles.rtl()
     context = _Build(Path(model), board, Path(out), target_fps, layers, manifest_of_model(model))
-    if layers.wants_hls:
+    if layers.wants_hls_alone:
         _check_bits(context.model)
     with _alone(context.out), _explaining(context.out), finn_session():
-        graph = _run(context, start, end, progress)
+        with _apart(context) as work:
+            graph = _run(context, work, start, end, progress)
         if end < len(STEPS) - 1:
             return context.manifest
         manifest = _finish(context, graph)
@@ -197,6 +200,7 @@ def build(
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Make the folder `out` and hold it for this build alone."""
+    made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
@@ -209,6 +213,26 @@ def _alone(out: Path) -> Iterator[None]:
         raise UserError(f"Another build is writing {out}; wait for its end or choose another folder.") from None
     finally:
         os.close(folder)
+        if made:
+            with contextlib.suppress(OSError):  # there is something in it
+                out.rmdir()
+
+
+@contextlib.contextmanager
+def _apart(context: _Build) -> Iterator[_Build]:
+    """Yield where the steps are written: with HLS layers, which may be refused at any step, apart until all is well."""
+    if not context.layers.wants_hls:
+        yield context
+        return
+    steps = context.out / "steps"
+    with tempfile.TemporaryDirectory(prefix=".steps.", dir=context.out) as place:
+        work = replace(context, out=Path(place))
+        if steps.is_dir():
+            shutil.copytree(steps, work.out / "steps")
+        yield work
+        if steps.is_dir():
+            steps.rename(Path(place) / "earlier")
+        (work.out / "steps").rename(steps)
 
 
 @contextlib.contextmanager
@@ -223,24 +247,24 @@ def _explaining(out: Path) -> Iterator[None]:
         raise
 
 
-def _run(context: _Build, start: int, end: int, progress: Progress) -> "ModelWrapper":
-    """Run the steps from `start` to `end`, compare and save what each makes, and return the last graph."""
+def _run(context: _Build, work: _Build, start: int, end: int, progress: Progress) -> "ModelWrapper":
+    """Run the steps from `start` to `end`, compare and save in `work` what each makes, and return the last graph."""
     graph, reference = None, None
     if start:
         graph = _resume(context, start)
         if start > STEPS.index("specialise"):
             _check_layers(graph, context)
         reference = Reference.of(_load(context, STEPS[0]), context.manifest.head.output_scale)
-    _start_over(context, start)
+    _start_over(work, start)
     for index, name in list(enumerate(STEPS))[start : end + 1]:
         progress(_STEPS[name].title, (index - start) / (end + 1 - start))
-        graph = _STEPS[name].run(graph, context)
+        graph = _STEPS[name].run(graph, work)
         if not _STEPS[name].changes_graph:
             continue
         if reference is None:
             reference = Reference.of(graph, context.manifest.head.output_scale)
         reference.check(graph, name)
-        with saving(context.saved(name)) as path:
+        with saving(work.saved(name)) as path:
             graph.save(str(path))
     return graph
 

@@ -83,13 +83,17 @@ def check_target(target_fps: float | None) -> None:
         raise UserError(f"A target of {target_fps:g} frames a second makes no sense; give a positive number.")
 
 
-def fold(model: "ModelWrapper", board: Board, target_fps: float | None = None) -> "ModelWrapper":
+def fold(
+    model: "ModelWrapper", board: Board, target_fps: float | None = None, widest: int | None = None
+) -> "ModelWrapper":
     """Fold every layer of a specialised graph for `target_fps` frames a second at the board's clock.
 
-    Without a target it is DEFAULT_FPS, or the best the chip holds where that is less. Raises UserError where the
-    target cannot be reached, with the best frame rate that can.
+    Without a target it is DEFAULT_FPS, or the best the chip holds where that is less. `widest` are the bits that a beat
+    may have, None for any. Raises UserError where the target cannot be reached, with the best frame rate that can.
     """
     choices = [foldings_of(node) for node in model.graph.node]
+    if widest is not None:
+        choices = [[one for one in layer if max(one.bits_in, one.bits_out) <= widest] for layer in choices]
     # A whole pixel enters in each beat, whatever the folding behind it.
     choices[0] = [folding for folding in choices[0] if folding.bits_in == _pixel_bits(model)]
     best = _reach(choices, board, target_fps)

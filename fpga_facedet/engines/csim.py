@@ -47,6 +47,7 @@ class CsimEngine:
         if all(segment.style == RTL for segment in self.segments):
             raise UserError(f"The accelerator in {folder} has RTL layers only; simulate it with the engine rtl.")
         layout.check_hls(folder, self.manifest)
+        layout.check_rtl(folder, self.manifest)
         self.simulation = CSimulation(folder, self._progress)
         self._models = self._verilated(folder)
 
@@ -57,7 +58,6 @@ class CsimEngine:
             return {}
         # The top joins the segments, and those of HLS are no SystemVerilog yet.
         sources = [source for source in layout.sources(folder) if source.name != layout.TOP_FILE]
-        layout.check_rtl(folder, self.manifest)
         models = {}
         for number in numbers:
             name = self.segments[number].name

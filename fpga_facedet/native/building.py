@@ -42,12 +42,11 @@ def compiled_library(
     sources: Sequence[Path],
     headers: Sequence[Path],
     flags: Sequence[str],
-    gcc_flags: Sequence[str] = (),
     compiling: Callable[[], None] | None = None,
 ) -> ctypes.CDLL:
     """Return the library of `sources`, compiled by `$CXX` or g++ with `flags` unless the cache has it.
 
-    `gcc_flags` are for g++ alone, which clang refuses. `compiling` is called before the compiler starts.
+    `compiling` is called before the compiler starts.
 
     The cached file is named after a digest of sources, headers, flags, compiler and processor, so that none of them
     changes unseen, and ends with a digest of its own bytes (which the loader ignores): a damaged one is made again,
@@ -55,8 +54,6 @@ def compiled_library(
     cache, or it cannot be written or runs no programs, a temporary folder serves this process. Raises CannotBuildError.
     """
     compiler = _compiler()
-    if "clang" not in Path(compiler).resolve().name:
-        flags = (*flags, *gcc_flags)
 
     def make() -> bytes:
         if compiling:

@@ -26,8 +26,7 @@ SOURCE = "csim.cpp"
 """In an accelerator's folder of C++: the functions by which a program runs its segments."""
 
 FLAGS = ("-std=c++17", "-O2", "-Wno-unknown-pragmas", "-Wno-unused-label", "-fvisibility=hidden")
-GCC_FLAGS = ("-fno-gnu-unique",)
-"""As hidden symbols do, it keeps the loader from making one variable of two accelerators' of the same name."""
+"""Hidden symbols also keep the loader from making one variable of two accelerators' of the same name."""
 
 _MESSAGE_BYTES = 4096
 _one_at_a_time = threading.Lock()
@@ -166,7 +165,7 @@ def _library(folder: Path, progress: Progress) -> Any:
     flags = (*FLAGS, "-isystem", str(types))
     try:
         library = compiled_library(
-            "csim", [source], headers, flags, GCC_FLAGS, lambda: progress("Compiling the C simulation", 0.0)
+            "csim", [source], headers, flags, lambda: progress("Compiling the C simulation", 0.0)
         )
         return _declared(library)
     except CannotBuildError as error:

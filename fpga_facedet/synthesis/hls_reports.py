@@ -4,6 +4,7 @@ C synthesis leaves `csynth.xml` of the segment and `<module>_csynth.xml` of each
 alone, `export_syn.xml` or `export_impl.xml`. Each layer is a function of its own in C++, and so a module of its name.
 """
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -342,9 +343,12 @@ def _text(root: ElementTree.Element, place: str, path: Path) -> str:
 def _number(root: ElementTree.Element, place: str, path: Path) -> float:
     text = _text(root, place, path)
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise UserError(f"Vitis HLS's report {path} has '{text}' as {place} where a number should be.") from None
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UserError(f"Vitis HLS's report {path} has '{text}' as {place} where a number should be.")
+    return number
 
 
 def _whole(text: str | None) -> int | None:

@@ -43,18 +43,21 @@ def run_vitis(
     progress: Progress | None = None,
     *,
     program: Path | None = None,
-    options: Sequence[str] = (),
+    options: Sequence[str] | None = None,
 ) -> None:
     """Make the Verilog of the HLS layers of the accelerator in `folder`; the log is LOG in `hls/vitis/`.
 
     Args:
         program: as `find_vitis` returns it, which is asked where this is None.
-        options: of `vitis_tcl.OPTIONS`: what to do besides, or not to insist on.
+        options: of `vitis_tcl.OPTIONS`: what to do besides, or not to insist on; the words of the environment's
+            FACEDET_HLS where this is None.
 
     Ctrl-C, or whatever else ends this call, ends Vitis HLS and all the processes it started. Raises UserError where
     there are no HLS layers, no Vitis HLS, an unknown option, or sources that are not the manifest's; VitisError where
     it fails or leaves no Verilog.
     """
+    if options is None:
+        options = os.environ.get(SETTING, "").split()
     manifest = _check(folder, options)
     chosen = program or find_vitis()
     if chosen is None:

@@ -115,6 +115,19 @@ def test_more_speed_takes_more_of_the_chip(built: Built, board: Board) -> None:
     assert shares == sorted(shares)
 
 
+def test_no_beat_is_wider_than_asked(built: Built, board: Board) -> None:
+    from qonnx.custom_op.registry import getCustomOp
+
+    def widest(limit: int | None) -> int:
+        with finn_session():
+            folded = folding.fold(built.graph("specialise"), board, 20_000, limit)
+        layers = [getCustomOp(node) for node in folded.graph.node]
+        return max(max(layer.get_instream_width(), layer.get_outstream_width()) for layer in layers)
+
+    free = widest(None)
+    assert widest(free - 1) < free
+
+
 def test_says_the_best_when_the_target_is_out_of_reach(built: Built, board: Board) -> None:
     graph = built.graph("specialise")
     with finn_session():

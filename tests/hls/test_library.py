@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fpga_facedet.simulation.csim import FLAGS, GCC_FLAGS, ap_types
+from fpga_facedet.simulation.csim import FLAGS, ap_types
 
 from ..conftest import REPOSITORY
 from .harness import OTHER_STREAMS
@@ -31,7 +31,7 @@ COMPILERS = ("g++", "clang++")
 def compiled(compiler: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     if shutil.which(compiler) is None:
         pytest.skip(f"needs {compiler}")
-    command = [compiler, *FLAGS, *(GCC_FLAGS if compiler == "g++" else ()), "-isystem", str(ap_types())]
+    command = [compiler, *FLAGS, "-isystem", str(ap_types())]
     return subprocess.run([*command, f"-I{LIBRARY}", *map(str, arguments)], capture_output=True, text=True)
 
 

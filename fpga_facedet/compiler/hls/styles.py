@@ -81,6 +81,11 @@ class Styles:
         """Whether a layer may be HLS, whatever the graph."""
         return HLS in (self.default, *(style for _, style in self.patterns))
 
+    @property
+    def wants_hls_alone(self) -> bool:
+        """Whether every layer is to be HLS, whatever the graph."""
+        return {self.default, *(style for _, style in self.patterns)} == {HLS}
+
     def describe(self) -> str | dict[str, Any]:
         """Return the choice as JSON keeps it: one style, or what the file said."""
         return {"default": self.default, "layers": dict(self.patterns)} if self.patterns else self.default
