@@ -120,7 +120,7 @@ def test_no_beat_is_wider_than_asked(built: Built, board: Board) -> None:
 
     def widest(limit: int | None) -> int:
         with finn_session():
-            folded = folding.fold(built.graph("specialise"), board, 20_000, limit)
+            folded = folding.fold(built.graph("specialise"), board, 2_000, limit)
         layers = [getCustomOp(node) for node in folded.graph.node]
         return max(max(layer.get_instream_width(), layer.get_outstream_width()) for layer in layers)
 
