@@ -303,8 +303,9 @@ def _notes(
 ) -> Iterator[str]:
     if missing:
         yield (
-            f"There is no report of Vitis HLS for {', '.join(missing)} yet: what is said of its layers is the cycle "
-            f"model's, from their loops' trip counts. Run '{vitis_command(folder)}' where Vitis HLS is."
+            f"There is no report of Vitis HLS for {', '.join(missing)} yet. Their layers' cycles are estimated "
+            "from trip counts, pipeline depth and what a matrix unit waits for its first window; resources are with "
+            f"the FIFO in front of each. Run '{vitis_command(folder)}' where Vitis HLS is."
         )
     for loop in loops:
         if loop.interval != 1:
