@@ -205,7 +205,7 @@ def spoiled(folder: Path, name: str, old: str, new: str) -> Path:
 FLAWS = {
     "weight": ("MVAU_2.hpp", r"\{\{-?[1-9]\d*\}", "{{0}", "MVAU_2"),
     "threshold": ("Thresholding_1.hpp", r"\{\{\{[1-9]\d*\}", "{{{0}", "Thresholding_1"),
-    "lanes": ("facedet/max_pool.hpp", r"y\.lane\[pe\]", "y.lane[PE - 1 - pe]", "StreamingMaxPool_0"),
+    "lanes": ("facedet/matrix_vector.hpp", r"sums\.lane\[pe\]", "sums.lane[PE - 1 - pe]", "MVAU_0"),
 }
 """What is changed where, and the layer that must be named: none before it differs."""
 
