@@ -5,6 +5,7 @@ Template arguments stand in the order of the library's headers (`hls/facedet/`).
 
 import math
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +79,7 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
-class HlsLayer:
+class HlsLayer(ABC):
     """One call of the library: it reads `source` and writes `result`, in `cycles` iterations of its loop a frame."""
 
     name: str
@@ -87,14 +88,14 @@ class HlsLayer:
     cycles: int
 
     @property
+    @abstractmethod
     def function(self) -> str:
         """The library's function."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def template(self) -> tuple[str | int, ...]:
         """The template arguments, in order."""
-        raise NotImplementedError
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -102,9 +103,9 @@ class HlsLayer:
         return ()
 
     @property
+    @abstractmethod
     def about(self) -> str:
         """What it does, for a comment: shapes and folding."""
-        raise NotImplementedError
 
     @property
     def order(self) -> str:
@@ -257,12 +258,12 @@ class _Levels(HlsLayer):
         return f"[fold][pe]{self._last_dimension}: channel = fold * PE + pe."
 
     @property
-    def _way(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _way(self) -> str: ...
 
     @property
-    def _last_dimension(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _last_dimension(self) -> str: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,14 +4,14 @@ import shlex
 from pathlib import Path
 
 from fpga_facedet.compiler import layout
-from fpga_facedet.compiler.hls.vitis_tcl import MADE_FROM, SCRIPT, TEST_DATA, VERILOG, VERSIONS
+from fpga_facedet.compiler.hls.vitis_tcl import MADE_FROM, SCRIPT, TEST_DATA, VERILOG, VERSIONS, hls_names
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import HLS, Manifest
+from fpga_facedet.manifest import Manifest
 
 
 def hls_segments(manifest: Manifest) -> list[str]:
     """Return the names of the HLS segments, along the pipeline; none for an accelerator of SystemVerilog alone."""
-    return [segment.name for segment in manifest.segments if segment.style == HLS]
+    return hls_names(manifest.segments)
 
 
 def vitis_command(folder: Path) -> str:

@@ -5,7 +5,7 @@ them were read where, and that no Vitis has run them. Every script finds its fil
 be moved to a machine that has the tools.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from fpga_facedet.compiler.layout import FILE_LIST, RTL, TOP
@@ -56,7 +56,7 @@ def stages(segments: Iterable[Segment], options: Iterable[str] = ()) -> list[str
     """Return what SCRIPT says it does, in order, for the HLS segments among `segments` and the given OPTIONS."""
     chosen = set(options)
     found = []
-    for name in _names(segments):
+    for name in hls_names(segments):
         found += [f"C simulation of {name}"] if "csim" in chosen else []
         found += [f"C synthesis of {name}"]
         found += [f"co-simulation of {name}"] if "cosim" in chosen else []
@@ -70,7 +70,7 @@ def hls_script(segments: Iterable[Segment], part: str, clock_mhz: float) -> str:
     One text for Vitis HLS 2022.1 (`vitis_hls -f`) and 2024.1 (`vitis-run --mode hls --tcl`). It leaves
     VERILOG/<segment>/ whole for every segment, or no VERILOG; reports are in VITIS/<segment>/SOLUTION/syn/report.
     """
-    names = _names(segments)
+    names = hls_names(segments)
     if not names:
         raise InternalError("A script for Vitis HLS was asked for without an HLS segment.")
     return fill(
@@ -111,7 +111,8 @@ def ip_script(name: str, part: str, stream: StreamInfo) -> str:
     )  # fmt: skip
 
 
-def _names(segments: Iterable[Segment]) -> Sequence[str]:
+def hls_names(segments: Iterable[Segment]) -> list[str]:
+    """Return the names of the HLS segments among `segments`, along the pipeline."""
     return [segment.name for segment in segments if segment.style == HLS]
 
 
