@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup boards demo test lint bench notebooks wheel clean
+.PHONY: help setup boards demo test test-long lint bench notebooks wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -33,6 +33,9 @@ test: $(READY) boards ## lint and every test
 	@$(RUN)ruff check . && $(RUN)ruff format --check .
 	@$(RUN)mypy
 	@$(RUN)pytest $(ARGS)
+
+test-long: $(READY) ## what takes minutes at full size: predicted cycles of whole networks against their simulation
+	@$(RUN)pytest -m long --timeout 3600 $(ARGS)
 
 lint: $(READY) ## ruff and mypy alone
 	@$(RUN)ruff check . && $(RUN)ruff format --check . && $(RUN)mypy
