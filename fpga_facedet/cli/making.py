@@ -1,5 +1,6 @@
 """Commands that make hardware: build, verify, overlay build."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,18 @@ from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import HLS, MIXED, RTL, Manifest
 from fpga_facedet.zoo import DEFAULT_MODEL
 
+LayersOption = Annotated[
+    str, typer.Option("--layers", help="rtl, hls, or a TOML file that chooses for each layer (docs/hls.md).")
+]
+MinimiseOption = Annotated[
+    str,
+    typer.Option("--minimise", help="What to spare at that rate: share (of the chip), lut, dsp, bram18 or power."),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="Percent of the chip that may be taken (default: lut=85,bram=90,dsp=95)."),
+]
+
 
 @app.command()
 def build(
@@ -36,9 +49,7 @@ def build(
             help="The folder to write (default: build/MODEL-BOARD, -hls or the TOML file's name behind it).",
         ),
     ] = None,
-    layers: Annotated[
-        str, typer.Option("--layers", help="rtl, hls, or a TOML file that chooses for each layer (docs/hls.md).")
-    ] = RTL,
+    layers: LayersOption = RTL,
     vitis: Annotated[
         Path | None,
         typer.Option("--vitis", help="Vitis HLS's program (default: `vitis-run` or `vitis_hls` on the PATH)."),
@@ -46,7 +57,15 @@ def build(
     no_vitis: Annotated[
         bool, typer.Option("--no-vitis", help="Leave Vitis HLS out, even where there is one: sources alone.")
     ] = False,
-    target_fps: Annotated[float | None, typer.Option("--target-fps", help="Frames a second to fold for.")] = None,
+    target_fps: Annotated[
+        str | None, typer.Option("--target-fps", help="Frames a second to fold for, or max: the most that fits.")
+    ] = None,
+    minimise: MinimiseOption = "share",
+    budget: BudgetOption = None,
+    size_fifos: Annotated[
+        bool,
+        typer.Option("--size-fifos", help="Give each FIFO the places that a simulation fills, and prove them."),
+    ] = False,
     from_step: Annotated[
         str | None, typer.Option("--from-step", help="Resume at this step of an earlier build.")
     ] = None,
@@ -69,6 +88,7 @@ def build(
     folder = out or default_folder(model_file, board, layers)
     program = _vitis(vitis, no_vitis)
     from fpga_facedet.compiler import flow
+    from fpga_facedet.compiler.folding import Request
 
     with Reporter() as report:
         manifest = flow.build(
@@ -76,13 +96,15 @@ def build(
             chosen,
             folder,
             layers=styles,
-            target_fps=target_fps,
+            request=Request.parse(target_fps, minimise, budget),
             from_step=from_step,
             to_step=to_step,
             progress=report,
         )
         if program is not None and manifest.layer_style in (HLS, MIXED):
             manifest = _synthesize(folder, program, manifest, report)
+        if size_fifos and to_step is None:
+            manifest = _size_fifos(folder, report)
     _print_build(manifest, folder, json_output)
 
 
@@ -105,6 +127,15 @@ def _synthesize(folder: Path, program: Path, manifest: Any, report: Reporter) ->
     return hls_reports.record(folder, hls_reports.read(folder))
 
 
+def _size_fifos(folder: Path, report: Reporter) -> Any:
+    """Let a simulation size the FIFOs; return the manifest of the accelerator with these."""
+    from fpga_facedet.verification.fifo_sizing import size_fifos
+
+    sizes = size_fifos(folder, report)
+    say(sizes.describe())
+    return Manifest.load(folder)
+
+
 def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
     """Print what a build obtained; one that stopped early (--to-step) has no figures yet."""
     figures = _figures(manifest)
@@ -116,11 +147,22 @@ def _print_build(manifest: Any, folder: Path, json_output: bool) -> None:
         print(f"{manifest.model.name}: the steps so far are in {folder / 'steps'}; go on with --from-step.")
         return
     _print_figures(manifest)
+    _print_search(folder)
     print(f"{manifest.model.name} for {manifest.board} is in {folder}; its report: {folder / 'report.html'}")
     if manifest.layer_style in (HLS, MIXED) and _without_verilog(folder, manifest) is not None:
         from fpga_facedet.compiler.hls.verilog import vitis_command
 
         print(f"Next, where Vitis HLS is: {vitis_command(folder)}\nThen: facedet hls report {folder}")
+
+
+def _print_search(folder: Path) -> None:
+    """Print what the folding search found: the slowest layer, the next one, and what stops the next tenth."""
+    from fpga_facedet.compiler.folding import SEARCH_FILE
+
+    found = json.loads((folder / SEARCH_FILE).read_text())
+    for title, pace in (("Slowest", found["bottleneck"]), ("Next", found["next"])):
+        print(f"{title}: {pace['layer']}, {pace['cycles']:,} cycles a frame (estimated): {pace['why']}.")
+    print(found["limit"])
 
 
 def _without_verilog(folder: Path, manifest: Any) -> str | None:

@@ -1,7 +1,7 @@
 """The build: named steps from a QONNX model to an accelerator, each saved, each proven equal to the first.
 
 Every step takes a graph and returns one, which is saved as `steps/NN_name.onnx` and executed beside the imported
-model. Which layers are SystemVerilog and which C++ matters to the last step alone: all before it are the same for both.
+model. Which layers are SystemVerilog and which C++ matters from the step `fold` on: all before it is the same for both.
 A later build can start at any step from what an earlier one saved. All of this happens in `steps`: a finished
 accelerator in the same folder stays as it is until the new one is whole.
 """
@@ -13,20 +13,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpga_facedet.boards import Board
+from fpga_facedet.boards import Board, get_board
 from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, rtl, streamline
 from fpga_facedet.compiler.equivalence import Reference, pictures
 from fpga_facedet.compiler.finn_session import finn_session, place_without_room
+from fpga_facedet.compiler.folding import SEARCH_FILE, Request
 from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls import emit, styles, vectors
 from fpga_facedet.compiler.hls.plan import MOST_BEAT_BITS, MOST_BITS, check_supported
 from fpga_facedet.compiler.hls.styles import Segment, Styles
 from fpga_facedet.compiler.hls.vitis_tcl import VERILOG, VITIS
+from fpga_facedet.compiler.report_findings import FIFOS_FILE, SYNTHESIS_FILE
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
 from fpga_facedet.manifest import FILE_NAME, HLS, Manifest
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 _ABOUT = "build.json"
 
-_RESULTS = (layout.RTL, layout.HLS, layout.GOLDEN, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
+_RESULTS = (layout.RTL, layout.HLS, layout.GOLDEN, SEARCH_FILE, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
 """What a finished build leaves besides its steps, the manifest last; the C++ only where a layer is HLS."""
 
 
@@ -49,12 +51,19 @@ class _Build:
     model: Path
     board: Board
     out: Path
-    target_fps: float | None
+    request: Request
     layers: Styles
     manifest: Manifest
+    fifo_depths: Mapping[str, int] | None = None
+    about: dict[str, Any] | None = None
 
     def saved(self, step: str) -> Path:
-        return self.out / "steps" / f"{STEPS.index(step) + 1:02d}_{step}.onnx"
+        return _saved(self.out, step)
+
+    @property
+    def found(self) -> Path:
+        """Where the folding search's findings lie, beside the graph that it folded."""
+        return self.out / "steps" / SEARCH_FILE
 
     @property
     def fresh(self) -> Path:
@@ -63,6 +72,10 @@ class _Build:
 
     def segments(self, graph: "ModelWrapper") -> list[Segment]:
         return styles.segments(graph, self.layers.of_graph(graph))
+
+
+def _saved(out: Path, step: str) -> Path:
+    return out / "steps" / f"{STEPS.index(step) + 1:02d}_{step}.onnx"
 
 
 def _import(_: None, build: _Build) -> "ModelWrapper":
@@ -100,7 +113,9 @@ def _specialise(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 def _fold(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
     widest = MOST_BEAT_BITS if build.layers.wants_hls else None
-    return folding.fold(graph, build.board, build.target_fps, widest)
+    graph, found = folding.fold(graph, build.board, build.request, build.layers.of_graph(graph), widest)
+    write_json(build.found, found.to_dict())
+    return graph
 
 
 def _converters(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
@@ -108,7 +123,7 @@ def _converters(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 
 
 def _fifos(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
-    return fifos.insert_fifos(graph, build.board)
+    return fifos.insert_fifos(graph, build.board, build.fifo_depths)
 
 
 def _sources(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
@@ -144,7 +159,7 @@ _STEPS = {
     "hardware": _Step("Choosing hardware layers", _hardware),
     "minimise": _Step("Narrowing weights, sums and thresholds", _minimise),
     "specialise": _Step("Choosing RTL variants", _specialise),
-    "fold": _Step("Folding for the frame rate", _fold),
+    "fold": _Step("Searching the best folding", _fold),
     "converters": _Step("Inserting width converters", _converters),
     "fifos": _Step("Inserting FIFOs", _fifos),
     "sources": _Step("Writing the layers' sources", _sources, changes_graph=False),
@@ -153,7 +168,14 @@ _STEPS = {
 STEPS = tuple(_STEPS)
 """The steps' names, in order."""
 
-_DECIDED_BY = {"model_sha256": "import", "board": "import", "target_fps": "fold", "layers": "sources"}
+_DECIDED_BY = {
+    "model_sha256": "import",
+    "board": "import",
+    "target_fps": "fold",
+    "minimise": "fold",
+    "budget": "fold",
+    "layers": "fold",
+}
 """What a build must share with an earlier one to go on behind the named step."""
 
 
@@ -161,7 +183,7 @@ def build(
     model: str | Path,
     board: Board,
     out: str | Path,
-    target_fps: float | None = None,
+    request: Request | None = None,
     from_step: str | None = None,
     to_step: str | None = None,
     progress: Progress = unwatched,
@@ -170,23 +192,62 @@ def build(
     """Compile the QONNX file `model` for `board` into the folder `out` and return the accelerator's manifest.
 
     Args:
-        target_fps: frames a second to fold for; `folding.DEFAULT_FPS`, or the best that fits, where None.
+        request: what to fold for; `folding.DEFAULT_FPS` frames a second, or the best that fits, where None.
         from_step: resume here, from the graph that an earlier build in `out` saved.
         to_step: stop behind this step; the manifest then has no hardware part and is not written.
         layers: the style of each layer; SystemVerilog for all where None.
 
     Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `hls/` where a layer is HLS,
-    `accelerator.json`, `report.html` and `report.json`; a build that fails or stops early leaves those of an earlier
-    one. Raises UserError for a bad model, an unknown step, a missing earlier result, a frame rate out of reach, layers
-    that have no HLS form or are too large in it, and a folder that another build is writing; InternalError where a
-    step changes a single output.
+    `accelerator.json`, `search.json`, `report.html` and `report.json`; a build that fails or stops early leaves those
+    of an earlier one. Raises UserError for a bad model, an unknown step, a missing earlier result, a request that
+    cannot be met, layers that have no HLS form or are too large in it, and a folder that another build is writing;
+    InternalError where a step changes a single output.
     """
     start, end = _span(from_step, to_step)
-    folding.check_target(target_fps)
     layers = layers or Styles.rtl()
-    context = _Build(Path(model), board, Path(out), target_fps, layers, manifest_of_model(model))
+    context = _Build(Path(model), board, Path(out), request or Request(), layers, manifest_of_model(model))
     if layers.wants_hls_alone:
         _check_bits(context.model)
+    return _make(context, start, end, progress)
+
+
+def resize_fifos(folder: str | Path, depths: Mapping[str, int], progress: Progress = unwatched) -> Manifest:
+    """Build the accelerator in `folder` again from step fifos on, everything as it was but the FIFOs' places.
+
+    Args:
+        depths: the places, by the name of the layer behind the FIFO; see `fifos.insert_fifos`.
+
+    All its layers are RTL. Raises UserError where the build left no steps; the accelerator stays as it is until the
+    new one is whole, its steps too.
+    """
+    folder = Path(folder)
+    manifest = Manifest.load(folder)
+    board = get_board(str(manifest.board))
+    # Steps before this one were decided by a request and by a model that nobody needs any more.
+    context = _Build(
+        Path(manifest.model.name), board, folder, Request(), Styles.rtl(), manifest, depths, _earlier(folder)
+    )
+    return _make(context, STEPS.index("fifos"), len(STEPS) - 1, progress)
+
+
+def saved_graph(folder: str | Path, step: str) -> "ModelWrapper":
+    """Return the graph that a step of the build in `folder` left; UserError where it did not."""
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    path = _saved(Path(folder), step)
+    if not path.is_file():
+        raise UserError(f"Step '{step}' left no result in {folder} ({path.name}); build without --from-step.")
+    damaged = UserError(f"The saved step {path} is damaged; build without --from-step.")
+    try:
+        graph = ModelWrapper(str(path))
+    except Exception as error:  # protobuf and onnx raise half a dozen unrelated types for a broken file
+        raise damaged from error
+    if not graph.graph.node:
+        raise damaged
+    return graph
+
+
+def _make(context: _Build, start: int, end: int, progress: Progress) -> Manifest:
     with _alone(context.out), _explaining(context.out), finn_session():
         with _apart(context) as work:
             graph = _run(context, work, start, end, progress)
@@ -220,8 +281,11 @@ def _alone(out: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _apart(context: _Build) -> Iterator[_Build]:
-    """Yield where the steps are written: with HLS layers, which may be refused at any step, apart until all is well."""
-    if not context.layers.wants_hls:
+    """Yield where the steps are written: apart until all is well with HLS layers, which may be refused at any step.
+
+    And with other FIFOs for an accelerator whose steps are all there.
+    """
+    if not context.layers.wants_hls and context.fifo_depths is None:
         yield context
         return
     steps = context.out / "steps"
@@ -272,6 +336,7 @@ def _run(context: _Build, work: _Build, start: int, end: int, progress: Progress
 def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
     """Write the results whole, then put them in the place of an earlier build's; return the manifest."""
     shutil.copyfile(context.saved("golden"), context.fresh / layout.GOLDEN)
+    shutil.copyfile(context.found, context.fresh / SEARCH_FILE)
     manifest = report.describe(context.manifest, graph, context.board, context.segments(graph))
     manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
     report.write(manifest, context.board, context.fresh)
@@ -279,6 +344,9 @@ def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
     # Nothing but renaming from here on; meanwhile no manifest vouches for what is there.
     (context.out / FILE_NAME).unlink(missing_ok=True)
     _keep_what_vitis_made(context)
+    # What was found out about an earlier build's SystemVerilog says nothing of this one's.
+    for name in (FIFOS_FILE, SYNTHESIS_FILE):
+        (context.out / name).unlink(missing_ok=True)
     for name in _RESULTS:
         if (context.out / name).is_dir():
             (context.out / name).rename(context.fresh / f"{name}.replaced")
@@ -350,12 +418,7 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
     """Return the graph that the step before `start` left, if the earlier build was one of the same things."""
     about = _about(context)
     _load(context, STEPS[0])
-    try:
-        earlier = json.loads((context.out / "steps" / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = None
-    if not isinstance(earlier, dict):
-        raise UserError(f"There is no earlier build in {context.out} to resume; build without --from-step.")
+    earlier = _earlier(context.out)
     for key, step in _DECIDED_BY.items():
         # Another choice is welcome as long as the step that it decides is still to come.
         if start > STEPS.index(step) and earlier.get(key) != about[key]:
@@ -368,20 +431,19 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
     return _load(context, next(name for name in reversed(STEPS[:start]) if _STEPS[name].changes_graph))
 
 
-def _load(context: _Build, step: str) -> "ModelWrapper":
-    from qonnx.core.modelwrapper import ModelWrapper
-
-    path = context.saved(step)
-    if not path.is_file():
-        raise UserError(f"Step '{step}' left no result in {context.out} ({path.name}); build without --from-step.")
-    damaged = UserError(f"The saved step {path} is damaged; build without --from-step.")
+def _earlier(out: Path) -> dict[str, Any]:
+    """Return what the earlier build in `out` was made of."""
     try:
-        graph = ModelWrapper(str(path))
-    except Exception as error:  # protobuf and onnx raise half a dozen unrelated types for a broken file
-        raise damaged from error
-    if not graph.graph.node:
-        raise damaged
-    return graph
+        earlier = json.loads((out / "steps" / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise UserError(f"There is no earlier build in {out} to resume; build without --from-step.")
+    return earlier
+
+
+def _load(context: _Build, step: str) -> "ModelWrapper":
+    return saved_graph(context.out, step)
 
 
 def _start_over(context: _Build, start: int) -> None:
@@ -389,14 +451,17 @@ def _start_over(context: _Build, start: int) -> None:
     write_json(context.out / "steps" / _ABOUT, _about(context))
     for name in STEPS[start:]:
         context.saved(name).unlink(missing_ok=True)
+    if start <= STEPS.index("fold"):
+        context.found.unlink(missing_ok=True)
     shutil.rmtree(context.fresh, ignore_errors=True)
 
 
 def _about(context: _Build) -> dict[str, Any]:
-    """Return what was built, and with which choices; see `_DECIDED_BY`."""
-    return {
+    """Return what is built, and with which choices; see `_DECIDED_BY`."""
+    return context.about or {
         "model_sha256": context.manifest.model.sha256,
         "board": context.board.name,
-        "target_fps": context.target_fps,
+        **context.request.to_dict(),
+        "budget": context.request.budget.to_dict(),
         "layers": context.layers.describe(),
     }

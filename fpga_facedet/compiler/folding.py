@@ -1,261 +1,333 @@
-"""Folding: how many lanes each layer gets, so that the network reaches a frame rate on the smallest part of a chip.
+"""Folding: how many lanes each layer gets, so that the network reaches a frame rate, or its highest, within a budget.
 
-Every layer has a list of foldings with their cycles a frame and their cost. For a bound on the cycles the cheapest
-chain of them is found exactly, by dynamic programming along the pipeline: what two neighbours cost together is the
-sum of both and of the width converter between them.
+`choices` says what each layer can be, `search` finds the best of all chains; here is what a person asks for and what
+they are told: the slowest layer and the next one, what binds, and what stops the next tenth.
 """
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler.cost import LUTRAM_DEPTH, Resources, converter, resources, weight_depth, window_depth
-from fpga_facedet.compiler.hls.cycles import interval
+from fpga_facedet.compiler import power
+from fpga_facedet.compiler.choices import Layer, apply, layers_of
+from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget, Resources
+from fpga_facedet.compiler.paths import Floats
+from fpga_facedet.compiler.search import Chain, Space, limits_of, vector_of
+from fpga_facedet.compiler.timing import PaddingTiming, UnitTiming, WindowTiming
 from fpga_facedet.errors import UserError
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
     from qonnx.core.modelwrapper import ModelWrapper
 
 DEFAULT_FPS = 280.0
 """What LPYOLO reaches with two thirds of a PYNQ-Z2's DSPs and half of its LUTs; beyond, both grow steeply."""
 
+SEARCH_FILE = "search.json"
+
+MAX = "max"
+"""The word for the highest frame rate there is."""
+
+MINIMISE = ("share", "lut", "dsp", "bram18", "power")
+"""What can be minimised: `share` is the sum of the shares of the chip's LUTs, block RAMs and DSPs."""
+
+INPUT_STREAM = "input stream"
+LANES = "lanes"
+"""What binds a frame rate besides a resource: one pixel a beat, or layers that have no further lanes to take."""
+
+_FRONT_POINTS, _FRONT_SPAN = 14, 24
+_TIE = 0.1
+"""Weight of the share of the chip among foldings that are equal in the resource to minimise: less than one piece."""
+
 
 @dataclass(frozen=True)
-class Folding:
-    """One way to fold a layer: the attributes that make it so, its stream widths in bits, cycles a frame and cost.
+class Request:
+    """What the search is for.
 
-    It must be fast enough in either style, so that both come from one folded graph; the cost is that of the RTL.
-    `vectors` counts the input vectors of a matrix unit, 0 for other layers; each is `words` beats long and used
-    `passes` times. `refill` counts the cycles at the start of a frame in which a sliding window only takes pixels in.
+    `target_fps` frames a second: infinity is the highest the budget allows; None is DEFAULT_FPS, or that where it is
+    less. `minimise` is one of MINIMISE, `budget` what share of the chip may be taken.
     """
 
-    settings: tuple[tuple[str, int | str], ...]
-    bits_in: int
-    bits_out: int
-    rtl_cycles: int
-    cost: Resources
-    hls_cycles: int = 0
-    vectors: int = 0
-    words: int = 0
-    passes: int = 0
-    refill: int = 0
+    target_fps: float | None = None
+    minimise: str = "share"
+    budget: Budget = field(default_factory=Budget)
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that no hardware could have, and an unknown thing to minimise."""
+        if self.target_fps is not None and not self.target_fps > 0:
+            raise UserError(
+                f"A target of {self.target_fps:g} frames a second makes no sense; give a positive number, or {MAX}."
+            )
+        if self.minimise not in MINIMISE:
+            raise UserError(f"'{self.minimise}' cannot be minimised; choose one of: {', '.join(MINIMISE)}.")
+
+    @classmethod
+    def parse(cls, target: str | None = None, minimise: str = "share", budget: str | None = None) -> "Request":
+        """Return what the words of a command ask for: a number or 'max', a name, 'lut=85,bram=90,dsp=95'."""
+        try:
+            fps = None if target is None else math.inf if target == MAX else float(target)
+        except ValueError:
+            raise UserError(f"'{target}' is no frame rate; give frames a second, or {MAX}.") from None
+        if fps == math.inf and target != MAX:
+            raise UserError(f"A target of {target} frames a second makes no sense; give a positive number, or {MAX}.")
+        return cls(fps, minimise, Budget() if budget is None else Budget.parse(budget))
 
     @property
-    def cycles(self) -> int:
-        """The cycles a frame in the slower style, nothing waited for."""
-        return max(self.rtl_cycles, self.hls_cycles)
+    def highest(self) -> bool:
+        """Whether the highest frame rate is asked for."""
+        return self.target_fps == math.inf
 
-    def cycles_behind(self, source: "Folding | None") -> int:
-        """Return the cycles a frame of this layer behind `source` in the slower style, waiting included."""
-        return max(self.rtl_cycles_behind(source), self.hls_cycles_behind(source))
-
-    def rtl_cycles_behind(self, source: "Folding | None") -> int:
-        """Return the cycles a frame of this layer in RTL behind `source`, waiting included.
-
-        A matrix unit keeps the vector it works on in a buffer of the next power of two. Only what is left of that can
-        take words of the next vector early; the others come during the last pass over this one, or hold up the next.
-        """
-        if not self.vectors or source is None:
-            return self.rtl_cycles
-        if self.passes == 1:
-            return max(self.rtl_cycles, source.rtl_cycles) + source.refill
-        early = 2 ** (self.words - 1).bit_length() - self.words
-        late = (self.words - early) * source.rtl_cycles / (self.vectors * self.words)
-        waiting = max(0.0, late - self.words) * self.vectors
-        return max(round(self.rtl_cycles + waiting), source.rtl_cycles) + source.refill
-
-    def hls_cycles_behind(self, source: "Folding | None") -> int:
-        """Return the cycles a frame of this layer in HLS behind `source`, waiting included.
-
-        The stream into a matrix unit holds a whole vector, so that only a slower source holds the unit up.
-        """
-        if not self.vectors or source is None:
-            return self.hls_cycles
-        return max(self.hls_cycles, source.hls_cycles) + source.refill
+    def to_dict(self) -> dict[str, Any]:
+        """Return rate and what to minimise as JSON keeps them."""
+        return {"target_fps": MAX if self.highest else self.target_fps, "minimise": self.minimise}
 
 
-def check_target(target_fps: float | None) -> None:
-    """Raise UserError for a number of frames a second that no hardware could have; None is the default and fine."""
-    if target_fps is not None and not 0 < target_fps < math.inf:
-        raise UserError(f"A target of {target_fps:g} frames a second makes no sense; give a positive number.")
+@dataclass(frozen=True)
+class Pace:
+    """A layer that sets the pace, its cycles a frame, and why it takes so many."""
+
+    layer: str
+    cycles: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Point:
+    """A folding of the Pareto front: frames a second, the least share of the chip for them, power and energy."""
+
+    fps: float
+    used: Resources
+    power_w: float
+    energy_mj: float
+
+    def to_dict(self) -> dict[str, float]:
+        """Return all of it as one JSON object."""
+        counts = {name: round(getattr(self.used, name)) for name in RESOURCE_NAMES}
+        return {"fps": self.fps, **counts, "power_w": round(self.power_w, 3), "energy_mj": round(self.energy_mj, 2)}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found, all of it estimated."""
+
+    request: Request
+    board: Board
+    chain: Chain
+    bottleneck: Pace
+    next: Pace
+    binding: str
+    limit: str
+    power_w: float
+    pareto: tuple[Point, ...]
+    seconds: float
+
+    @property
+    def fps(self) -> float:
+        """Frames a second at the board's clock."""
+        return frames_a_second(self.board, self.chain.slowest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `search.json` holds."""
+        return {
+            "evidence": "estimated",
+            "request": self.request.to_dict(),
+            "budget": self.request.budget.to_dict(),
+            "bottleneck": asdict(self.bottleneck),
+            "next": asdict(self.next),
+            "limit": self.limit,
+            "binding": self.binding,
+            "power_w": round(self.power_w, 3),
+            "pareto": [point.to_dict() for point in self.pareto],
+            "seconds": round(self.seconds, 2),
+        }
 
 
 def fold(
-    model: "ModelWrapper", board: Board, target_fps: float | None = None, widest: int | None = None
-) -> "ModelWrapper":
-    """Fold every layer of a specialised graph for `target_fps` frames a second at the board's clock.
+    model: "ModelWrapper", board: Board, request: Request, styles: Mapping[str, str], widest: int | None = None
+) -> tuple["ModelWrapper", Found]:
+    """Fold every layer of a specialised graph as `request` says; return it and what the search found.
 
-    Without a target it is DEFAULT_FPS, or the best the chip holds where that is less. `widest` are the bits that a beat
-    may have, None for any. Raises UserError where the target cannot be reached, with the best frame rate that can.
+    Args:
+        styles: 'rtl' or 'hls' for the name of each node: each layer is judged by its own style's cost and cycles.
+        widest: the bits that a beat may have, None for any.
+
+    Raises UserError where the request cannot be met: which resource fails, and the nearest frame rate that can be.
     """
-    choices = [foldings_of(node) for node in model.graph.node]
-    if widest is not None:
-        choices = [[one for one in layer if max(one.bits_in, one.bits_out) <= widest] for layer in choices]
-    # A whole pixel enters in each beat, whatever the folding behind it.
-    choices[0] = [folding for folding in choices[0] if folding.bits_in == _pixel_bits(model)]
-    best = _reach(choices, board, target_fps)
-    for node, source, folding in zip(model.graph.node, [None, *best], best, strict=False):
-        _apply(node, dict(folding.settings) | {"cycles_estimate": folding.rtl_cycles_behind(source)})
-    return model
+    begun = time.monotonic()
+    layers = layers_of(model, styles, board, widest)
+    space = Space(layers, board)
+    found = find(space, board, request, begun)
+    for node, folding, cycles in zip(model.graph.node, found.chain.foldings, found.chain.cycles, strict=True):
+        apply(node, dict(folding.settings) | {"cycles_estimate": cycles}, folding.multiplier)
+    return model, found
 
 
-def _pixel_bits(model: "ModelWrapper") -> int:
-    pixels = model.graph.input[0].name
-    return model.get_tensor_shape(pixels)[-1] * model.get_tensor_datatype(pixels).bitwidth()
+def find(space: Space, board: Board, request: Request, begun: float | None = None) -> Found:
+    """Return the best chain of a network's foldings for a request, and what there is to say about it."""
+    begun = time.monotonic() if begun is None else begun
+    limits = limits_of(board, request.budget)
+    prices = prices_of(request.minimise, board)
+    fastest = space.fastest(prices, limits)
+    if fastest is None:
+        raise UserError(_too_large(space, board, limits))
+    chain = fastest if request.highest else _at(space, board, request, fastest, prices, limits)
+    binding, stops = what_binds(space, board, fastest, limits)
+    bottleneck, following = _paces(space.layers, chain)
+    return Found(
+        request=request,
+        board=board,
+        chain=chain,
+        bottleneck=bottleneck,
+        next=following,
+        binding=binding,
+        limit=stops,
+        power_w=_power(board, chain),
+        pareto=front(space, board, fastest, limits),
+        seconds=time.monotonic() - begun,
+    )
 
 
-def _reach(choices: list[list[Folding]], board: Board, target_fps: float | None) -> list[Folding]:
-    check_target(target_fps)
-    target = DEFAULT_FPS if target_fps is None else target_fps
-    found = cheapest(choices, board, int(board.clock_mhz * 1e6 / target))
-    if found is not None and _total(found).fits(board):
-        return found
-    fallback, fps = fastest(choices, board)
-    if target_fps is None and fallback is not None:
-        return fallback
-    if fallback is None:
-        raise UserError(f"The network does not fit {board.title} at any speed; make the network smaller.")
+def _at(space: Space, board: Board, request: Request, fastest: Chain, prices: Floats, limits: Floats) -> Chain:
+    """Return the cheapest chain of the rate asked for."""
+    target = DEFAULT_FPS if request.target_fps is None else request.target_fps
+    most_cycles = int(board.clock_mhz * 1e6 / target)
+    if fastest.slowest <= most_cycles:
+        return space.cheapest(most_cycles, prices, limits) or fastest
+    if request.target_fps is None:
+        return fastest
+    nearest = math.floor(frames_a_second(board, fastest.slowest) * 10) / 10
     raise UserError(
-        f"{target:g} frames a second are out of reach on {board.title} at {board.clock_mhz:g} MHz; "
-        f"the best this network can do is {math.floor(fps)}."
+        f"{target:g} frames a second are out of reach on {board.title} at {board.clock_mhz:g} MHz: "
+        f"{_lack(space, board, most_cycles, limits)[1]}; the nearest that fits is {nearest:g}."
     )
 
 
-def fastest(choices: list[list[Folding]], board: Board) -> tuple[list[Folding] | None, float]:
-    """Return the fastest chain that fits the board and its estimated frames a second, None and 0 where none fits.
-
-    Fewer cycles cost more, so a binary search over the layers' cycle counts comes near it; the last steps are small.
-    """
-    bounds = sorted({folding.cycles for layer in choices for folding in layer})
-    low, high, best = 0, len(bounds) - 1, None
-    while low <= high:
-        middle = (low + high) // 2
-        found = cheapest(choices, board, bounds[middle])
-        if found is not None and _total(found).fits(board):
-            best, high = found, middle - 1
-        else:
-            low = middle + 1
-    while best is not None:
-        found = cheapest(choices, board, max(cycles_of(best)) - 1)
-        if found is None or not _total(found).fits(board):
-            return best, board.clock_mhz * 1e6 / max(cycles_of(best))
-        best = found
-    return None, 0.0
+def what_binds(space: Space, board: Board, fastest: Chain, limits: Floats) -> tuple[str, str]:
+    """Return what binds the highest frame rate, and a sentence about what stops the next tenth."""
+    fps = frames_a_second(board, fastest.slowest)
+    binding = _lack(space, board, fastest.slowest - 1, limits)[0]
+    _, lack = _lack(space, board, math.floor(fastest.slowest / 1.1), limits)
+    return binding, f"Beyond {fps:.1f} frames a second: a tenth more is stopped since {lack}."
 
 
-def cheapest(choices: list[list[Folding]], board: Board, most_cycles: int) -> list[Folding] | None:
-    """Return the chain of foldings within `most_cycles` cycles a frame that takes the least share of the chip.
-
-    Neighbours' widths divide one another, so that width converters are small and at full rate. None where a layer has
-    no folding that fast.
-    """
-    # paths: the cheapest way to each state of the pipeline. What follows a layer depends on the width it puts out, and
-    # in a matrix unit also on how it feeds it.
-    paths: dict[object, tuple[float, list[Folding]]] = {None: (0.0, [])}
-    for layer, following in zip(choices, [*choices[1:], []], strict=True):
-        feeds = bool(following and following[0].vectors)
-        longer: dict[object, tuple[float, list[Folding]]] = {}
-        for folding in (folding for folding in layer if folding.cycles <= most_cycles):
-            own = folding.cost.share_of(board)
-            state = folding if feeds else folding.bits_out
-            for share, path in paths.values():
-                source = path[-1] if path else None
-                joint = converter(source.bits_out if source else folding.bits_in, folding.bits_in)
-                if joint is None or folding.cycles_behind(source) > most_cycles:
-                    continue
-                total = share + joint.share_of(board) + own
-                if state not in longer or total < longer[state][0]:
-                    longer[state] = (total, [*path, folding])
-        paths = longer
-    return min(paths.values(), key=lambda entry: entry[0])[1] if paths else None
+def _lack(space: Space, board: Board, most_cycles: int, limits: Floats) -> tuple[str, str]:
+    """Return what lacks for so few cycles a frame, and a clause that says how much of it."""
+    if most_cycles < space.fewest_cycles:
+        return _too_fast(space)
+    for name in ("dsp", "lut", "bram18", "ff"):
+        lifted = limits.copy()
+        lifted[RESOURCE_NAMES.index(name)] = math.inf
+        needed = _least(space, most_cycles, name, lifted)
+        if needed is not None:
+            allowed = limits[RESOURCE_NAMES.index(name)]
+            return name, f"it needs {math.ceil(needed):,} {_TITLES[name]} of {math.floor(allowed):,}"
+    needs = _needs(space, most_cycles, limits)
+    return " and ".join(needs), "it needs " + " and ".join(needs.values())
 
 
-def cycles_of(chain: list[Folding]) -> list[int]:
-    """Return the cycles a frame of every layer of a chain in the slower style, waiting included."""
-    return [folding.cycles_behind(source) for source, folding in zip([None, *chain], chain, strict=False)]
+_TITLES = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSPs"}
 
 
-def _total(chain: list[Folding]) -> Resources:
-    """Add up the layers of a chain and the converters between them."""
-    total = Resources()
-    for folding in chain:
-        total += folding.cost
-    for left, right in pairwise(chain):
-        total += converter(left.bits_out, right.bits_in) or Resources()
-    return total
+def _too_fast(space: Space) -> tuple[str, str]:
+    """Return what keeps even a chip without limits from fewer cycles: the input, up to the first FIFO, or a layer."""
+    slowest = int(np.argmax([stage.cycles.min() for stage in space.stages]))
+    kind, what = LANES, f"layer {space.layers[slowest].name} has no more lanes to take"
+    if not any(layer.waiting for layer in space.layers[: slowest + 1]):
+        kind, what = INPUT_STREAM, "the input stream brings one pixel a beat"
+    return kind, f"{what}, so that a frame takes {space.fewest_cycles:,} cycles at least"
 
 
-def foldings_of(node: "NodeProto") -> list[Folding]:
-    """Return every folding of a layer; the layer is left with the last one tried."""
-    from qonnx.custom_op.registry import getCustomOp
-
-    found = []
-    for settings in _settings_of(node.op_type.removesuffix("_rtl"), getCustomOp(node)):
-        _apply(node, settings)
-        found.append(folding_of(node, tuple(settings.items())))
-    return found
+def _least(space: Space, most_cycles: int, name: str, limits: Floats) -> float | None:
+    """Return how much of one resource is needed at least within the limits of the others."""
+    index = RESOURCE_NAMES.index(name)
+    finite = np.where(np.isfinite(limits), limits, 1e9)
+    chain = space.cheapest(most_cycles, np.eye(len(RESOURCE_NAMES))[index], finite)
+    return None if chain is None else float(getattr(chain.used, name))
 
 
-def folding_of(node: "NodeProto", settings: tuple[tuple[str, int | str], ...] = ()) -> Folding:
-    """Return the folding that a layer has now, which `settings` made."""
-    from qonnx.custom_op.registry import getCustomOp
-
-    layer = getCustomOp(node)
-    return Folding(
-        settings=settings,
-        bits_in=layer.get_instream_width(),
-        bits_out=layer.get_outstream_width(),
-        rtl_cycles=int(layer.get_exp_cycles()),
-        hls_cycles=interval(node),
-        cost=resources(node),
-        **_feeding(node.op_type, layer),
-    )
-
-
-def _feeding(op_type: str, layer: Any) -> dict[str, int]:
-    """Return what `Folding.cycles_behind` needs to know of a matrix unit or a sliding window."""
-    if op_type == "MVAU_rtl":
-        words = layer.get_nodeattr("MW") // layer.get_nodeattr("SIMD")
-        passes = layer.get_nodeattr("MH") // layer.get_nodeattr("PE")
-        return {"vectors": int(layer.get_exp_cycles()) // (words * passes), "words": words, "passes": passes}
-    return {"refill": layer.get_buffer_depth()} if op_type == "ConvolutionInputGenerator_rtl" else {}
+def _needs(space: Space, most_cycles: int, limits: Floats) -> dict[str, str]:
+    """Return what several resources lack at once, where all of them were scarce to the same degree."""
+    low, high = 1.0, 1e4
+    while high / low > 1.01:
+        middle = math.sqrt(low * high)
+        fits = space.cheapest(most_cycles, np.zeros(len(RESOURCE_NAMES)), limits * middle) is not None
+        low, high = (low, middle) if fits else (middle, high)
+    chain = space.cheapest(most_cycles, 1 / limits, limits * high)
+    if chain is None:
+        return {"chip": "a larger chip"}
+    return {
+        name: f"{math.ceil(used):,} {_TITLES[name]} of {math.floor(limit):,}"
+        for name, used, limit in zip(RESOURCE_NAMES, vector_of(chain.used), limits, strict=True)
+        if used > limit
+    }
 
 
-def _apply(node: "NodeProto", settings: dict[str, Any]) -> None:
-    """Set a layer's folding, and where its memories go: shallow ones in LUTs, deep ones in block RAM."""
-    from qonnx.custom_op.registry import getCustomOp
-
-    layer = getCustomOp(node)
-    for name, value in settings.items():
-        layer.set_nodeattr(name, value)
-    if node.op_type == "MVAU_rtl":
-        layer.set_nodeattr("ram_style", "distributed" if weight_depth(layer) <= LUTRAM_DEPTH else "block")
-    if node.op_type == "ConvolutionInputGenerator_rtl":
-        layer.set_nodeattr("ram_style", "distributed" if window_depth(layer) <= LUTRAM_DEPTH else "block")
+def _too_large(space: Space, board: Board, limits: Floats) -> str:
+    _, lack = _lack(space, board, space.most_cycles, limits)
+    return f"The network does not fit {board.title} at any speed: {lack}; make the network smaller."
 
 
-def _settings_of(op: str, layer: Any) -> list[dict[str, int]]:
-    """Return the attribute values that fold a layer in every way its hardware allows."""
-    if op == "MVAU":
-        return [
-            {"PE": pe, "SIMD": simd}
-            for pe in _divisors(layer.get_nodeattr("MH"))
-            for simd in _divisors(layer.get_nodeattr("MW"))
-        ]
-    if op == "Thresholding":
-        return [{"PE": pe} for pe in _divisors(layer.get_nodeattr("NumChannels"))]
-    if op == "StreamingMaxPool":
-        return [{"PE": pe} for pe in _divisors(layer.get_nodeattr("Channels"))]
-    if op == "FMPadding":
-        return [{"SIMD": simd} for simd in _divisors(layer.get_nodeattr("NumChannels"))]
-    channels = layer.get_nodeattr("IFMChannels")
-    one_by_one = [{"SIMD": simd, "parallel_window": 0} for simd in _divisors(channels)]
-    # The whole window at once needs all channels at once.
-    return [*one_by_one, {"SIMD": channels, "parallel_window": 1}]
+def prices_of(minimise: str, board: Board) -> Floats:
+    """Return what one of each resource counts, in the order of RESOURCE_NAMES, for something to minimise."""
+    share = vector_of(Resources(lut=1 / board.lut, bram18=1 / board.bram18, dsp=1 / board.dsp))
+    if minimise == "share":
+        return share
+    if minimise == "power":
+        # The estimate is linear in the resources.
+        idle = power.estimate(Resources(), board, board.clock_mhz, 1.0).total_w
+        pieces = [Resources(**{name: 1e4}) for name in RESOURCE_NAMES]
+        drawn = [power.estimate(piece, board, board.clock_mhz, 1.0).total_w - idle for piece in pieces]
+        return np.array(drawn) / 1e4 + share * 1e-6
+    return np.eye(len(RESOURCE_NAMES))[RESOURCE_NAMES.index(minimise)] + _TIE * share
 
 
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+def front(space: Space, board: Board, fastest: Chain, limits: Floats) -> tuple[Point, ...]:
+    """Return the Pareto front from slow to the fastest chain: at each rate the least share of the chip."""
+    best = frames_a_second(board, fastest.slowest)
+    prices, points = prices_of("share", board), {}
+    for fps in np.geomspace(best / _FRONT_SPAN, best, _FRONT_POINTS):
+        chain = space.cheapest(max(fastest.slowest, int(board.clock_mhz * 1e6 / fps)), prices, limits) or fastest
+        reached = frames_a_second(board, chain.slowest)
+        watts = power.estimate(chain.used, board, board.clock_mhz, reached)
+        points[chain.slowest] = Point(round(reached, 1), chain.used, watts.total_w, watts.energy_mj)
+    return tuple(points.values())
+
+
+def frames_a_second(board: Board, cycles: int) -> float:
+    """Return the frames a second of so many cycles a frame at the board's clock."""
+    return board.clock_mhz * 1e6 / cycles
+
+
+def _power(board: Board, chain: Chain) -> float:
+    fps = frames_a_second(board, chain.slowest)
+    return float(power.estimate(chain.used, board, board.clock_mhz, fps).total_w)
+
+
+def _paces(layers: list[Layer], chain: Chain) -> tuple[Pace, Pace]:
+    """Return the slowest layer, and the slowest of the other convolutions (of all layers where there is only one)."""
+    groups = np.cumsum([bool(layer.waiting) for layer in layers])
+    order = sorted(range(len(layers)), key=lambda index: -chain.cycles[index])
+    first = order[0]
+    second = next((index for index in order if groups[index] != groups[first]), order[-1])
+    return _pace(layers, chain, first), _pace(layers, chain, second)
+
+
+def _pace(layers: list[Layer], chain: Chain, index: int) -> Pace:
+    timing, cycles = chain.foldings[index].timing, chain.cycles[index]
+    if isinstance(timing, UnitTiming):
+        work = timing.vectors * timing.words * timing.passes
+        why = (
+            f"{timing.vectors:,} vectors of {timing.words} beats, {timing.passes} passes over each: {work:,}; "
+            f"{max(0, cycles - work):,} of waiting"
+        )
+    elif isinstance(timing, WindowTiming):
+        why = f"{timing.rows} x {timing.columns} windows of an image of {timing.height} x {timing.width}"
+    elif isinstance(timing, PaddingTiming):
+        why = "it puts out the padded image beat by beat"
+    else:
+        why = f"it takes {timing.cycles:,} beats; {max(0, cycles - timing.cycles):,} of waiting"
+    return Pace(layers[index].name, cycles, why)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fpga_facedet.compiler.matrix_units import is_matrix_unit, name_nodes
 from fpga_facedet.errors import InternalError, UserError
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ def to_hardware(model: "ModelWrapper") -> "ModelWrapper":
 
 def infer_all(model: "ModelWrapper") -> "ModelWrapper":
     """Name nodes and tensors afresh, and derive every shape, type and layout again."""
-    from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNodeNames
+    from qonnx.transformation.general import GiveReadableTensorNames
     from qonnx.transformation.infer_data_layouts import InferDataLayouts
     from qonnx.transformation.infer_datatypes import InferDataTypes
     from qonnx.transformation.infer_shapes import InferShapes
 
+    model = name_nodes(model)
     for transformation in (
-        GiveUniqueNodeNames(),
         GiveReadableTensorNames(),
         InferShapes(),
         InferDataTypes(),
@@ -94,7 +95,7 @@ def _keep_weights_narrow(model: "ModelWrapper") -> None:
 
 def matrix_units(model: "ModelWrapper") -> list["NodeProto"]:
     """Return the matrix-vector units of a graph, in order."""
-    return [node for node in model.graph.node if node.op_type.startswith("MVAU")]
+    return [node for node in model.graph.node if is_matrix_unit(node)]
 
 
 def check_sums_fit(model: "ModelWrapper") -> None:

@@ -21,6 +21,7 @@ from fpga_facedet.compiler.finn_session import finn_session, place_without_room
 from fpga_facedet.compiler.hls import styles
 from fpga_facedet.compiler.hls.styles import Segment
 from fpga_facedet.compiler.layout import FILE_LIST, TOP, TOP_FILE
+from fpga_facedet.compiler.matrix_units import streams_weights
 from fpga_facedet.errors import InternalError
 from fpga_facedet.files import explain_os_error, saving_folder
 from fpga_facedet.manifest import HLS, RTL, StreamInfo
@@ -146,7 +147,7 @@ def _collect(stages: list[_Stage], library: Path, out: Path) -> list[str]:
                 _add(found, path)
         for path in sorted(stage.folder.glob("*.dat")):
             shutil.copyfile(path, out / (_weights_file(stage) if path.name == "memblock.dat" else path.name))
-    if any(stage.node.op_type == "MVAU_rtl" for stage in stages):
+    if any(streams_weights(stage.layer) for stage in stages):
         for name in _MEMORY_SOURCES:
             _add(found, library / name)
     for name, path in found.items():
@@ -282,7 +283,7 @@ def _stream_behind(index: int, width: int) -> str:
 
 def _extra_ports(stage: _Stage) -> str:
     """Return the connections that only some layers have: weights in, and configuration ports tied off."""
-    if stage.node.op_type == "MVAU_rtl":
+    if streams_weights(stage.layer):
         name = stage.node.name
         return (
             f"\t\t.ap_clk2x(ap_clk),\n\t\t.in1_V_TDATA({name}_w), .in1_V_TVALID({name}_wv), .in1_V_TREADY({name}_wr),\n"
@@ -294,7 +295,7 @@ def _extra_ports(stage: _Stage) -> str:
 
 def _weights(stage: _Stage) -> str:
     """Return the memory that streams a matrix unit's weights round and round, nothing for other layers."""
-    if stage.node.op_type != "MVAU_rtl":
+    if not streams_weights(stage.layer):
         return ""
     name, width = stage.node.name, stage.layer.get_instream_width_padded(1)
     return f"""\

@@ -163,6 +163,39 @@ EDITS = (
         "(p.ptr[M-1:0] >> (SN+1)) < 2**stage - SCOPE_REDUCE",
         "the slice runs backwards in the first stage, which yosys refuses although nothing reads it there",
     ),
+    Edit(
+        "threshold-queue",
+        "thresholding/hdl/thresholding.sv",
+        """\
+				foreach(pipe[pe])  ADat[0][pe] <= pipe[pe][M].ptr;
+				for(int unsigned  i = 1; i < A_DEPTH; i++)  ADat[i] <= ADat[i-1];
+""",
+        """\
+				ADat <= { adat, ADat[0:A_DEPTH-2] };
+""",
+        "yosys takes an array written place by place for a memory with a port each, and no shift register for it",
+    ),
+    Edit(
+        "threshold-queue-input",
+        "thresholding/hdl/thresholding.sv",
+        """\
+		uwire  bload = !BVld || ordy;
+
+		always_ff @(posedge clk) begin
+			if(aload) begin
+""",
+        """\
+		uwire  bload = !BVld || ordy;
+
+		logic [PE-1:0][M-1:0]  adat;
+		always_comb begin
+			foreach(adat[pe])  adat[pe] = pipe[pe][M].ptr;
+		end
+		always_ff @(posedge clk) begin
+			if(aload) begin
+""",
+        "the other half of 'threshold-queue'",
+    ),
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fpga_facedet.boards import BOARDS
+from fpga_facedet.boards import WITH_SHELL
 from fpga_facedet.compiler.layout import is_accelerator
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import sha256_of
@@ -96,8 +96,8 @@ def this_board(environment: Mapping[str, str] = os.environ) -> str:
         name = BOARD_FILE.read_text(errors="replace").strip("\0 \n")
     if not name:
         return "pynq-z2"
-    if name.lower() not in BOARDS:
-        raise UserError(f"The board calls itself '{name}'; overlays are made for {', '.join(sorted(BOARDS))}.")
+    if name.lower() not in WITH_SHELL:
+        raise UserError(f"The board calls itself '{name}'; overlays are made for {', '.join(WITH_SHELL)}.")
     return name.lower()
 
 

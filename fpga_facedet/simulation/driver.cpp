@@ -2,7 +2,8 @@
 //
 // Built with the model by fpga_facedet/simulation/verilator.py, which names the ports in macros and calls it as
 //   simulator --input FILE --output FILE --stamps FILE --input-bits B --output-bits B --frames N --beats-in N
-//             --beats-out N --pause-in P --pause-out P --longest-pause C --seed S --watchdog C
+//             --beats-out N --pause-in P --pause-out P --longest-pause C --pace C --seed S --watchdog C
+// The source offers beat n of all not before cycle n * pace / beats-in: pace is the cycles that it takes for a frame.
 // FILEs hold raw little-endian words of whole bytes; the stamps are four uint64 a frame: the cycle of the first and the
 // last input beat accepted, of the first and the last output beat taken. Cycle 0 is the first one after reset.
 // Standard output gets the line "frame K" at the end of each frame. Exit codes: 0 done, 3 deadlock, 4 a broken rule of
@@ -93,7 +94,7 @@ class Bench {
         : options(options), input_bits(options.number("--input-bits")), output_bits(options.number("--output-bits")),
           frames(options.number("--frames")), beats_in(options.number("--beats-in")),
           beats_out(options.number("--beats-out")), watchdog(options.number("--watchdog")),
-          begins_early(options.number("--begins-early") != 0),
+          pace(options.number("--pace")), begins_early(options.number("--begins-early") != 0),
           source(options.share("--pause-in"), options.number("--longest-pause"), options.number("--seed") * 2),
           sink(options.share("--pause-out"), options.number("--longest-pause"), options.number("--seed") * 2 + 1),
           stamps(frames), model(&context) {
@@ -116,7 +117,7 @@ class Bench {
   private:
     const Options &options;
     const unsigned input_bits, output_bits;
-    const uint64_t frames, beats_in, beats_out, watchdog;
+    const uint64_t frames, beats_in, beats_out, watchdog, pace;
     const bool begins_early;
     Pauses source, sink;
     std::vector<Stamps> stamps;
@@ -152,7 +153,8 @@ class Bench {
 
     void step() {
         const bool source_pauses = source.next();
-        if (!offered && !source_pauses && sent < frames * beats_in) {
+        const bool due = cycle >= sent * pace / beats_in;
+        if (!offered && !source_pauses && due && sent < frames * beats_in) {
             put_word(model.PORT_IN_DATA, &words_in[sent * bytes_in()], input_bits);
             offered = true;
         }
@@ -212,6 +214,7 @@ class Bench {
     }
 
     void report_deadlock() {
+        model.final();  // it may have something to say
         const bool all_sent = sent == frames * beats_in;
         throw Failure(EXIT_DEADLOCK, "nothing moved for " + std::to_string(watchdog) + " cycles after cycle " +
                                          std::to_string(last_progress) + ": it " +

@@ -42,6 +42,7 @@ MOST_JOBS = 8
 WATCH_SECONDS = 2.0
 SCARCE_BYTES = 16 << 20
 _EXIT_DEADLOCK, _EXIT_PROTOCOL, _EXIT_FILES = 3, 4, 6
+_RECORD = "record "
 # What make and the makefiles of Verilator take in a path; a space is the character that people meet.
 _NO_MAKE_PATH = re.compile(r"[^\w./@+,~=-]")
 _FULL_DISK = ("No space left on device", "Disk quota exceeded", "File size limit exceeded", "File too large")
@@ -64,7 +65,12 @@ class SimulationError(FacedetError):
 
 
 class DeadlockError(SimulationError):
-    """Neither stream moved for so long that it never will; the message names the frame and the beat."""
+    """Neither stream moved for so long that it never will; the message names the frame and the beat.
+
+    `records` are what the model's recorders said then, as in StreamRun.
+    """
+
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class StreamRun:
 
     `words` are uint8 (frames, beats, bytes a beat), little-endian, unused high bits zero. The rest is uint64 (frames,):
     the cycle in which the first and the last input beat of each frame was accepted, and its first and last output beat
-    was taken; cycle 0 is the first one after reset.
+    was taken; cycle 0 is the first one after reset. `records` are the lines beginning with "record " that the model
+    said, without that word.
     """
 
     words: npt.NDArray[np.uint8]
@@ -95,6 +102,7 @@ class StreamRun:
     last_input: npt.NDArray[np.uint64]
     first_output: npt.NDArray[np.uint64]
     last_output: npt.NDArray[np.uint64]
+    records: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ class SimulatedStream:
         pause_in: float = 0.0,
         pause_out: float = 0.0,
         longest_pause: int = 256,
+        pace: int = 0,
         seed: int = 0,
         watchdog: int = WATCHDOG_CYCLES,
         begins_early: bool = False,
@@ -139,6 +148,7 @@ class SimulatedStream:
             beats_out: output beats of one frame.
             pause_in, pause_out: share of the cycles (0 <= share < 1) in which the source has nothing to offer and the
                 sink is not ready; pauses last 1 to `longest_pause` cycles and follow from `seed` alone.
+            pace: cycles that the source takes for a frame at least, its beats spread evenly; 0 is as fast as it can.
             begins_early: the model may send the beginning of one more frame, as far as that depends on no input.
             watchdog: cycles without a beat on either stream after which it counts as a deadlock.
 
@@ -162,33 +172,43 @@ class SimulatedStream:
                 "pause-in": pause_in,
                 "pause-out": pause_out,
                 "longest-pause": longest_pause,
+                "pace": pace,
                 "seed": seed,
                 "watchdog": watchdog,
                 "begins-early": int(begins_early),
             }
             command = [str(self.executable.resolve())]
             command += [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-            self._execute(command, len(frames), progress)
+            records = self._execute(command, len(frames), progress)
             words = np.fromfile(files["output"], np.uint8).reshape(len(frames), beats_out, self.output_bytes)
             stamps = np.fromfile(files["stamps"], "<u8").reshape(len(frames), 4)
-        return StreamRun(words, *(np.ascontiguousarray(column) for column in stamps.T))
+        first_in, last_in, first_out, last_out = (np.ascontiguousarray(column) for column in stamps.T)
+        return StreamRun(words, first_in, last_in, first_out, last_out, records)
 
-    def _execute(self, command: list[str], frames: int, progress: Progress | None) -> None:
+    def _execute(self, command: list[str], frames: int, progress: Progress | None) -> tuple[str, ...]:
+        """Run the model; return what its recorders said."""
         tail: deque[str] = deque(maxlen=40)
+        records = []
         with _process(command, self.data_dir) as child:
             for line in _lines(child):
                 if line.startswith("frame ") and progress:
                     progress("simulating", int(line.split()[1]) / frames)
-                tail.append(line)
+                if line.startswith(_RECORD):
+                    records.append(line.removeprefix(_RECORD))
+                else:
+                    tail.append(line)
             code = child.wait()
         if code == 0 and not any("$readmem" in line for line in tail):
-            return
+            return tuple(records)
         message = gist(tail) or f"it ended with code {code} and said nothing"
         if code == _EXIT_FILES:
             raise _useless_temporary_folder(message)
-        kind = DeadlockError if code == _EXIT_DEADLOCK else SimulationError
-        what = {_EXIT_DEADLOCK: "came to a deadlock", _EXIT_PROTOCOL: "broke the stream protocol"}.get(code, "failed")
-        raise kind(f"{self.called} {what}: {message}.")
+        if code == _EXIT_DEADLOCK:
+            deadlock = DeadlockError(f"{self.called} came to a deadlock: {message}.")
+            deadlock.records = tuple(records)
+            raise deadlock
+        what = "broke the stream protocol" if code == _EXIT_PROTOCOL else "failed"
+        raise SimulationError(f"{self.called} {what}: {message}.")
 
 
 def gist(said: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fpga_facedet.boards import Board
+from fpga_facedet.boards import WITH_SHELL, Board
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import saving, sha256_of, write_text
 from fpga_facedet.manifest import FILE_NAME, Manifest
@@ -55,10 +55,13 @@ def build_overlay(
     the routed figures, and the reports. Without Vivado the .bit stays missing and the .hwh is written from the
     description of the design.
 
-    Raises UserError for an accelerator that does not fit the board or is none, for a bitstream that is damaged, not of
-    these sources or misses its timing, for a place that cannot be an overlay's; VivadoError where Vivado fails.
+    Raises UserError for a board without our shell, an accelerator that does not fit the board or is none, for a
+    bitstream that is damaged, not of these sources or misses its timing, for a place that cannot be an overlay's;
+    VivadoError where Vivado fails.
     """
     report = progress or unwatched
+    if board.name not in WITH_SHELL:
+        raise UserError(f"There is no board shell for {board.title}; overlays are made for {', '.join(WITH_SHELL)}.")
     _check_place(out, accelerator, board)
     report("writing the project for Vivado", 0.0)
     project = write_project(accelerator, board)

@@ -145,7 +145,7 @@ def verify(
         from fpga_facedet.engines.golden import GoldenEngine
 
         golden = GoldenEngine(folder)
-    steps = _Steps(progress)
+    steps = Steps(progress)
     if style != RTL:
         opened = cast("GoldenEngine", golden).opened()
         inputs = make_frames(manifest.input, frames, seed, pictures)
@@ -156,10 +156,10 @@ def verify(
     inputs = make_frames(manifest.input, max(2, frames), seed, pictures)
     wanted = golden.infer(inputs)[:frames]
     engine = RtlEngine(folder, steps.part(0.0, 0.7))
-    outputs, run = _simulate(engine, inputs, frames, seed if stalls else None, steps.part(0.7, 1.0))
-    result = _result(manifest.clock_mhz, wanted, outputs, run)
+    outputs, run = simulate(engine, inputs, frames, seed if stalls else None, steps.part(0.7, 1.0))
+    result = result_of(manifest.clock_mhz, wanted, outputs, run)
     if not result.mismatched_bytes:
-        _record(folder, result)
+        record(folder, result)
     return result
 
 
@@ -177,7 +177,7 @@ def _style(folder: Path, manifest: Manifest, layers: str | None) -> str:
     return style
 
 
-def _simulate(
+def simulate(
     engine: RtlEngine, inputs: npt.NDArray[np.uint8], frames: int, stall_seed: int | None, progress: Progress
 ) -> tuple[dict[bool, npt.NDArray[np.int8]], StreamRun]:
     """Run the free pass, and side by side with it, given `stall_seed`, the stalled one.
@@ -212,7 +212,7 @@ def _longest_pause(frames: npt.NDArray[np.uint8]) -> int:
     return max(64, frames.shape[1] * frames.shape[2] // 3)
 
 
-class _Steps:
+class Steps:
     """Maps the progress of parts that may run side by side onto one bar that never goes back."""
 
     def __init__(self, progress: Progress | None) -> None:
@@ -221,6 +221,8 @@ class _Steps:
         self._reached = 0.0
 
     def part(self, begin: float, end: float) -> Progress:
+        """Return what a part reports to that fills the bar from `begin` to `end`, shares of 0 to 1."""
+
         def report(what: str, share: float) -> None:
             with self._lock:
                 self._reached = max(self._reached, begin + (end - begin) * share)
@@ -230,9 +232,10 @@ class _Steps:
         return report
 
 
-def _result(
+def result_of(
     clock_mhz: float, wanted: npt.NDArray[np.int8], outputs: dict[bool, npt.NDArray[np.int8]], run: StreamRun
 ) -> VerifyResult:
+    """Compare what came out, by whether the pass was stalled, with what should; cycles are those of the free `run`."""
     differs = {stalled: output != wanted for stalled, output in outputs.items()}
     first = None
     for stalled, where in differs.items():
@@ -254,7 +257,7 @@ def _result(
     )
 
 
-def _record(folder: Path, result: VerifyResult) -> None:
+def record(folder: Path, result: VerifyResult) -> None:
     """Put the simulated figures into the manifest and the report, in place of older simulated ones."""
     manifest = Manifest.load(folder)
     figures = (

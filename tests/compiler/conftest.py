@@ -9,6 +9,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from fpga_facedet.boards import Board, get_board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.folding import Request
 from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.manifest import Manifest
 from tests.compiler import nets
@@ -41,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(model: Path, board: Board, tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder, told = tmp_path_factory.mktemp("build"), []
-    manifest = flow.build(model, board, folder, target_fps=20_000, progress=lambda *news: told.append(news))
+    manifest = flow.build(model, board, folder, request=Request(20_000), progress=lambda *news: told.append(news))
     return Built(folder, model, manifest, told)
 
 
@@ -51,7 +52,7 @@ def built_hls(built: Built, board: Board, tmp_path_factory: pytest.TempPathFacto
     folder, told = tmp_path_factory.mktemp("build-hls") / "accelerator", []
     shutil.copytree(built.folder, folder)
     manifest = flow.build(
-        built.model, board, folder, target_fps=20_000, from_step="sources", layers=Styles.hls(),
+        built.model, board, folder, request=Request(20_000), from_step="fold", layers=Styles.hls(),
         progress=lambda *news: told.append(news),
     )  # fmt: skip
     return Built(folder, built.model, manifest, told)

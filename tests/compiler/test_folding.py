@@ -1,164 +1,177 @@
-from dataclasses import replace
-from itertools import pairwise, product
+"""What a person asks the folding search for, and what they are told."""
 
-import numpy as np
+import math
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import folding
-from fpga_facedet.compiler.cost import Resources, converter
+from fpga_facedet.compiler import folding, power
+from fpga_facedet.compiler.choices import cycles_by_layer, layers_of
+from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget
 from fpga_facedet.compiler.finn_session import finn_session
-from fpga_facedet.compiler.folding import Folding
+from fpga_facedet.compiler.folding import Found, Request
+from fpga_facedet.compiler.matrix_units import ADDERS, multiplier_of
+from fpga_facedet.compiler.search import Space, limits_of, vector_of
 from fpga_facedet.errors import UserError
 from tests.compiler.conftest import Built
 
 
-def choice(lanes_in: int, lanes_out: int, cycles: int, lut: float, **feeding: int) -> Folding:
-    return Folding((("PE", lanes_out),), 4 * lanes_in, 4 * lanes_out, cycles, Resources(lut=lut), **feeding)
+@pytest.fixture(scope="module")
+def space(built: Built, board: Board) -> Space:
+    return space_of(built, board, "rtl")
 
 
-def share(chain: tuple[Folding, ...], board: Board, most_cycles: int) -> float:
-    """What a chain costs, infinite where it is too slow or does not join."""
-    joints = [converter(a.bits_out, b.bits_in) for a, b in pairwise(chain)]
-    if None in joints or max(folding.cycles_of(list(chain))) > most_cycles:
-        return float("inf")
-    return sum(part.cost.share_of(board) for part in chain) + sum(joint.share_of(board) for joint in joints if joint)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_finds_the_cheapest_chain_of_all(seed: int, board: Board) -> None:
-    random = np.random.default_rng(seed)
-    lanes = [1, 2, 3, 4, 6]
-    choices = []
-    for layer in range(4):
-        feeding = {"vectors": 10, "words": 6, "passes": 3} if layer == 2 else {"refill": 20} if layer == 1 else {}
-        choices.append(
-            [
-                choice(
-                    *random.choice(lanes, 2), int(random.integers(50, 400)), float(random.integers(1, 500)), **feeding
-                )
-                for _ in range(5)
-            ]
-        )
-    for most in (100, 200, 300, 500):
-        found = folding.cheapest(choices, board, most)
-        best = min(share(chain, board, most) for chain in product(*choices))
-        if found is None:
-            assert best == float("inf")
-        else:
-            assert share(tuple(found), board, most) == pytest.approx(best)
-
-
-def test_a_matrix_unit_waits_for_words_it_has_no_place_for() -> None:
-    # 18 words in a buffer of 32: 14 come early, 4 in the last pass, each after 8 cycles.
-    unit = choice(8, 4, 18 * 8 * 100, 0, vectors=100, words=18, passes=8)
-    source = choice(1, 8, 18 * 8 * 100, 0, refill=30)
-    assert unit.cycles_behind(source) == (18 * 8 + 4 * 8 - 18) * 100 + 30
-    fast = choice(8, 8, 18 * 100, 0, refill=30)
-    assert unit.cycles_behind(fast) == 18 * 8 * 100 + 30
-
-
-def test_a_single_pass_goes_at_the_pace_of_its_source() -> None:
-    unit = choice(8, 8, 900, 0, vectors=100, words=9, passes=1)
-    assert unit.cycles_behind(choice(8, 8, 1000, 0, refill=5)) == 1005
-
-
-def test_an_hls_unit_waits_for_a_slower_source_alone() -> None:
-    """Its stream holds a whole vector: what holds the RTL up (above) costs nothing here."""
-    unit = choice(8, 4, 0, 0, hls_cycles=18 * 8 * 100 + 9, vectors=100, words=18, passes=8)
-    source = choice(1, 8, 0, 0, hls_cycles=18 * 8 * 100, refill=30)
-    assert unit.hls_cycles_behind(source) == 18 * 8 * 100 + 9 + 30
-    assert unit.hls_cycles_behind(replace(source, hls_cycles=20_000)) == 20_030
-    assert unit.hls_cycles_behind(None) == unit.hls_cycles
-    assert source.hls_cycles_behind(unit) == source.hls_cycles
-
-
-def test_the_slower_style_decides(board: Board) -> None:
-    first = [choice(2, 2, 100, 50), choice(2, 2, 100, 90, hls_cycles=80)]
-    assert folding.cheapest([first], board, 100) == [first[0]]
-    slow = [replace(first[0], hls_cycles=101), first[1]]
-    assert slow[0].cycles == 101 and folding.cycles_of([slow[0]]) == [101]
-    assert folding.cheapest([slow], board, 100) == [first[1]]
-    unit = choice(2, 2, 90, 0, hls_cycles=90, vectors=10, words=9, passes=1)
-    source = choice(2, 2, 90, 0, hls_cycles=98, refill=5)
-    assert folding.cheapest([[source], [unit]], board, 102) is None
-    assert folding.cheapest([[source], [unit]], board, 103) == [source, unit]
-
-
-def test_every_folding_knows_the_cycles_of_both_styles(built: Built) -> None:
+def space_of(built: Built, board: Board, style: str) -> Space:
+    graph = built.graph("specialise")
     with finn_session():
-        for node in built.graph("specialise").graph.node:
-            for found in folding.foldings_of(node):
-                # The styles do the same work: they differ by what a pipeline and a window's first pixels take.
-                assert found.rtl_cycles > 0 and found.hls_cycles > 0
-                if node.op_type != "ConvolutionInputGenerator_rtl":
-                    assert 0 < found.hls_cycles - found.rtl_cycles < 40, (node.name, found)
+        return Space(layers_of(graph, {node.name: style for node in graph.graph.node}, board), board)
 
 
-def test_reaches_the_target_with_whole_ratios(built: Built, board: Board) -> None:
-    assert built.manifest.figure("fps").value >= 20_000
-    assert max(layer.cycles for layer in built.manifest.layers) <= board.clock_mhz * 1e6 / 20_000
+def test_the_words_of_a_command() -> None:
+    assert Request.parse() == Request(None)
+    assert Request.parse("280", "dsp") == Request(280.0, "dsp")
+    request = Request.parse("max", "power", "lut=50")
+    assert request.highest and request.budget.lut == 0.5 and request.budget.dsp == Budget().dsp
+    assert request.to_dict() == {"target_fps": "max", "minimise": "power"}
 
 
-def test_a_whole_pixel_enters_at_any_speed(built: Built, board: Board) -> None:
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("0",), "A target of 0 frames a second makes no sense; give a positive number, or max"),
+        (("-5",), "A target of -5 frames"),
+        (("nan",), "A target of nan frames"),
+        (("inf",), "A target of inf frames"),
+        (("fast",), "'fast' is no frame rate; give frames a second, or max"),
+        (("280", "area"), "'area' cannot be minimised; choose one of: share, lut, dsp, bram18, power"),
+        (("280", "share", "lut=0"), "budget of 0 % of lut makes no sense"),
+    ],
+)
+def test_senseless_requests(words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Request.parse(*words)
+
+
+def test_the_highest_rate_says_what_binds_it(space: Space, board: Board) -> None:
+    found = folding.find(space, board, Request(math.inf))
+    assert found.chain.used.fits(board, found.request.budget)
+    assert found.bottleneck.cycles == max(found.chain.cycles) >= found.next.cycles
+    assert found.binding in (folding.INPUT_STREAM, folding.LANES, *RESOURCE_NAMES)
+    assert found.limit.startswith(f"Beyond {found.fps:.1f} frames a second: a tenth more is stopped since ")
+    assert found.pareto[-1].fps == round(found.fps, 1)
+
+
+def test_a_scarce_resource_binds(space: Space, board: Board) -> None:
+    """On a chip of few LUTs they bind: one cycle less a frame needs more of them than there are."""
+    free = folding.find(space, board, Request(math.inf))
+    tight = replace(board, lut=round(free.chain.used.lut / 1.2))
+    found = folding.find(space, tight, Request(math.inf))
+    assert found.fps < free.fps and "lut" in found.binding
+    assert folding._least(space, found.chain.slowest - 1, "lut", limits_of(tight, Budget())) is None
+    assert " LUTs of " in found.limit
+
+
+@pytest.mark.parametrize("minimise", folding.MINIMISE)
+def test_at_a_rate_the_least_of_what_is_asked_for(space: Space, board: Board, minimise: str) -> None:
+    def measure(found: Found) -> float:
+        if minimise == "share":
+            return found.chain.used.share_of(board)
+        return found.power_w if minimise == "power" else getattr(found.chain.used, minimise)
+
+    chosen = folding.find(space, board, Request(5_000, minimise))
+    others = [folding.find(space, board, Request(5_000, other)) for other in folding.MINIMISE]
+    assert chosen.fps >= 5_000
+    assert measure(chosen) <= min(measure(other) for other in others) * 1.001
+    assert chosen.power_w == pytest.approx(
+        power.estimate(chosen.chain.used, board, board.clock_mhz, chosen.fps).total_w
+    )
+
+
+def test_equal_dsps_are_settled_by_the_share_of_the_chip(space: Space, board: Board) -> None:
+    found = folding.find(space, board, Request(5_000, "dsp"))
+    most = int(board.clock_mhz * 1e6 / 5_000)
+    limits = limits_of(board, Budget())
+    limits[RESOURCE_NAMES.index("dsp")] = found.chain.used.dsp + 0.5
+    cheapest = space.cheapest(most, folding.prices_of("share", board), limits)
+    assert cheapest is not None
+    assert found.chain.used.share_of(board) == pytest.approx(cheapest.used.share_of(board), abs=0.01)
+
+
+def test_more_speed_takes_more_of_the_chip(space: Space, board: Board) -> None:
+    found = folding.find(space, board, Request(math.inf))
+    assert [point.fps for point in found.pareto] == sorted({point.fps for point in found.pareto})
+    shares = [point.used.share_of(board) for point in found.pareto]
+    assert len(shares) > 5 and all(later >= earlier - 1e-3 for earlier, later in pairwise(shares))
+    assert all(set(point.to_dict()) == {"fps", *RESOURCE_NAMES, "power_w", "energy_mj"} for point in found.pareto)
+
+
+def test_says_what_lacks_and_the_nearest_that_fits(space: Space, board: Board) -> None:
+    with pytest.raises(UserError, match="1e.06 frames a second are out of reach on TUL PYNQ-Z2 at 100 MHz: ") as raised:
+        folding.find(space, board, Request(1_000_000))
+    nearest = float(str(raised.value).rstrip(".").rsplit(" ", 1)[1])
+    assert folding.find(space, board, Request(nearest)).fps >= nearest
+
+
+def test_what_is_short_is_named_with_need_and_budget(space: Space, board: Board) -> None:
+    fastest = folding.find(space, board, Request(math.inf))
+    tight = replace(board, lut=round(fastest.chain.used.lut / 1.2))
+    with pytest.raises(UserError, match=r"it needs [\d,]+ LUTs of [\d,]+; the nearest that fits is [\d.]+\.") as told:
+        folding.find(space, tight, Request(math.floor(fastest.fps)))
+    words = str(told.value).split()
+    needs, there = (int(words[words.index("LUTs") + step].strip(",;").replace(",", "")) for step in (-1, 2))
+    assert there == math.floor(0.85 * tight.lut) < needs <= fastest.chain.used.lut + 1
+
+
+def test_without_a_target_takes_the_best_that_fits(space: Space, board: Board) -> None:
+    # The small network reaches the default easily: a slow clock does not.
+    slow = replace(board, clock_mhz=0.5)
+    best = folding.find(space, slow, Request(math.inf))
+    assert best.fps < folding.DEFAULT_FPS
+    assert folding.find(space, slow, Request()).chain.slowest == best.chain.slowest
+    assert folding.find(space, board, Request()).fps >= folding.DEFAULT_FPS
+
+
+def test_a_network_that_fits_at_no_speed(space: Space, board: Board) -> None:
+    with pytest.raises(UserError, match=r"does not fit TUL PYNQ-Z2 at any speed: it needs [\d,]+ LUTs of 425; make"):
+        folding.find(space, replace(board, lut=500), Request())
+
+
+def test_folds_the_graph_as_found(built: Built, board: Board) -> None:
+    """Cycles and widths of the folded graph are the search's; a whole pixel enters at any speed."""
+    from qonnx.custom_op.registry import getCustomOp
+
+    graph = built.graph("specialise")
+    styles = {node.name: "rtl" for node in graph.graph.node}
     with finn_session():
-        graph = folding.fold(built.graph("specialise"), board, 200)
-    assert [attribute.i for attribute in graph.graph.node[0].attribute if attribute.name == "SIMD"] == [3]
+        graph, found = folding.fold(graph, board, Request(200), styles)
+        assert getCustomOp(graph.graph.node[0]).get_nodeattr("SIMD") == 3
+        again = cycles_by_layer((node, "rtl") for node in graph.graph.node)
+    assert list(again.values()) == list(found.chain.cycles)
 
 
-def test_more_speed_takes_more_of_the_chip(built: Built, board: Board) -> None:
+def test_each_layer_by_its_own_style(built: Built, board: Board) -> None:
+    """An HLS layer is judged by HLS costs, and is never a graph of adders."""
+    graph = built.graph("specialise")
+    styles = {node.name: "hls" for node in graph.graph.node}
     with finn_session():
-        choices = [folding.foldings_of(node) for node in built.graph("specialise").graph.node]
-    shares = [
-        share(tuple(folding.cheapest(choices, board, cycles)), board, cycles) for cycles in (40_000, 8_000, 3_000)
-    ]
-    assert shares == sorted(shares)
+        layers = layers_of(graph, styles, board)
+        graph, found = folding.fold(graph, board, Request(20_000), styles)
+        multipliers = {multiplier_of(node) for node in graph.graph.node if node.op_type.startswith("MVAU")}
+    assert multipliers == {"dsp"} and found.fps >= 20_000
+    assert all(folding_.multiplier != ADDERS for layer in layers for folding_ in layer.foldings)
 
 
 def test_no_beat_is_wider_than_asked(built: Built, board: Board) -> None:
-    from qonnx.custom_op.registry import getCustomOp
-
-    def widest(limit: int | None) -> int:
-        with finn_session():
-            folded = folding.fold(built.graph("specialise"), board, 2_000, limit)
-        layers = [getCustomOp(node) for node in folded.graph.node]
-        return max(max(layer.get_instream_width(), layer.get_outstream_width()) for layer in layers)
-
-    free = widest(None)
-    assert widest(free - 1) < free
-
-
-def test_says_the_best_when_the_target_is_out_of_reach(built: Built, board: Board) -> None:
     graph = built.graph("specialise")
     with finn_session():
-        with pytest.raises(
-            UserError, match=r"out of reach on TUL PYNQ-Z2 at 100 MHz; the best this network can do is"
-        ) as raised:
-            folding.fold(graph, board, 1_000_000)
-        best = float(str(raised.value).rstrip(".").split()[-1])
-        folding.fold(graph, board, best)
+        layers = layers_of(graph, {node.name: "rtl" for node in graph.graph.node}, board, widest=64)
+    assert max(max(one.bits_in, one.bits_out) for layer in layers for one in layer.foldings) <= 64
 
 
-@pytest.mark.parametrize("target", [0, -5, float("nan"), float("inf")])
-def test_refuses_senseless_targets(built: Built, board: Board, target: float) -> None:
-    with finn_session(), pytest.raises(UserError, match="makes no sense; give a positive number"):
-        folding.fold(built.graph("specialise"), board, target)
-
-
-def small_board(board: Board, dsp: int) -> Board:
-    return Board("tiny", "Tiny", board.part, board.clock_mhz, board.lut, board.ff, board.bram18, dsp)
-
-
-def test_without_a_target_takes_the_best_that_fits(built: Built, board: Board) -> None:
-    # The small network reaches the default easily: a chip with few DSPs cannot.
-    with finn_session():
-        choices = [folding.foldings_of(node) for node in built.graph("specialise").graph.node]
-        tight = small_board(board, 6)
-        best, fps = folding.fastest(choices, tight)
-    assert best is not None and 0 < fps < 20_000
-    assert folding._total(best).fits(tight)
-
-
-def test_a_network_that_fits_at_no_speed(built: Built, board: Board) -> None:
-    with finn_session(), pytest.raises(UserError, match="does not fit Tiny at any speed"):
-        folding.fold(built.graph("specialise"), small_board(board, 1))
+def test_prices_of_power_are_the_estimates_slope(space: Space, board: Board) -> None:
+    used = folding.find(space, board, Request(5_000)).chain.used
+    drawn = power.estimate(used, board, board.clock_mhz, 1.0)
+    slope = vector_of(used) @ folding.prices_of("power", board)
+    assert slope == pytest.approx(sum(drawn.dynamic_w.values()), rel=1e-3)

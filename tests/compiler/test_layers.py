@@ -11,6 +11,7 @@ from qonnx.custom_op.registry import getCustomOp
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import layers
 from fpga_facedet.compiler.finn_session import finn_session
+from fpga_facedet.compiler.matrix_units import kind_of
 from fpga_facedet.compiler.streamline import streamline
 from fpga_facedet.errors import InternalError, UserError
 from tests.compiler.conftest import Built
@@ -19,7 +20,7 @@ from tests.compiler.conftest import Built
 def test_every_layer_is_rtl(built: Built) -> None:
     graph = built.graph("fifos")
     assert all(node.op_type.endswith("_rtl") for node in graph.graph.node)
-    assert {node.op_type.split("_")[0] for node in graph.graph.node} >= {
+    assert {kind_of(node) for node in graph.graph.node} >= {
         "MVAU",
         "Thresholding",
         "StreamingMaxPool",

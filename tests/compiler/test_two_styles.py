@@ -1,4 +1,4 @@
-"""One folded graph, two styles: RTL, cycle by cycle, and C++ give the same bytes for the same frames."""
+"""One network, two styles, each folded by its own costs: RTL, cycle by cycle, and C++ give the same bytes."""
 
 import numpy as np
 import pytest

@@ -9,6 +9,7 @@ import pytest
 
 from fpga_facedet.boards import get_board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.folding import Request
 from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.engines.choose import open_engine
 from fpga_facedet.engines.csim import CsimEngine
@@ -45,7 +46,7 @@ def test_the_bits_of_the_literature(
     layers = 3 if weight_bits == 8 else 2
     model = nets.export(nets.spec(weight_bits, activation_bits, 64, 64, layers), tmp_path / "model.onnx")
     folder = tmp_path / "build"
-    manifest = flow.build(model, get_board("pynq-z2"), folder, target_fps=10_000, layers=Styles.hls())
+    manifest = flow.build(model, get_board("pynq-z2"), folder, request=Request(10_000), layers=Styles.hls())
     inner = [layer.bits["parameters"] for layer in manifest.layers if layer.op == "MVAU"][1:-1]
     assert set(inner) <= {weight_bits, weight_bits - 1} and inner
     assert {layer.style for layer in manifest.layers} == {"hls"}

@@ -132,11 +132,11 @@ def test_a_layer_alone_compiles_and_says_what_is_shown(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_its_numbers_and_the_picture_are_those_of_the_compiled_network(
-    picture: ModuleType, lpyolo_accelerator: Path
+    picture: ModuleType, lpyolo_hls_accelerator: Path
 ) -> None:
     from PIL import Image
 
-    layers = picture.calls(lpyolo_accelerator)
+    layers = picture.calls(lpyolo_hls_accelerator)
     quoted = "".join(next(block for block in blocks("cpp") if block.startswith("pad<")).split())
     assert quoted == "".join("".join(written(layers[name]).split()) for _, name in WALK)
     for header, name in WALK:

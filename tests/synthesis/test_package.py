@@ -431,3 +431,10 @@ def test_a_named_vivado_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no program"):
         find_vivado(tmp_path / "vivado")
     assert find_vivado() is None
+
+
+@pytest.mark.parametrize("name", ["zybo-z7-20", "zcu104"])
+def test_a_board_without_our_shell_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no board shell for .*; overlays are made for pynq-z1, pynq-z2"):
+        build_overlay(tmp_path / "accelerator", get_board(name), tmp_path / "overlay")
+    assert not (tmp_path / "accelerator").exists() and not (tmp_path / "overlay").exists()

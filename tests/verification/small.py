@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fpga_facedet.boards import get_board
 from fpga_facedet.compiler import flow
+from fpga_facedet.compiler.folding import Request
 from fpga_facedet.compiler.hls.styles import Styles
 from tests.compiler import nets
 
@@ -31,7 +32,7 @@ def accelerator(style: str = "rtl") -> Path:
     place = Path(_PLACE.name)
     if style == "rtl":
         model = nets.export(nets.spec(width=64, height=64), place / "model.onnx")
-        flow.build(model, get_board("pynq-z2"), place / "rtl", target_fps=10_000)
+        flow.build(model, get_board("pynq-z2"), place / "rtl", request=Request(10_000))
         return place / "rtl"
     shutil.copytree(accelerator(), place / style)
     choice = place / f"{style}.toml"
@@ -41,8 +42,8 @@ def accelerator(style: str = "rtl") -> Path:
         place / "model.onnx",
         get_board("pynq-z2"),
         place / style,
-        target_fps=10_000,
+        request=Request(10_000),
         layers=layers,
-        from_step="sources",
+        from_step="fold",
     )
     return place / style

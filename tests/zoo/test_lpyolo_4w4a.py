@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 
 from fpga_facedet import zoo
-from fpga_facedet.boards import get_board
-from fpga_facedet.compiler import flow
-from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.detections import Detections, iou_matrix
 from fpga_facedet.engines.csim import CsimEngine
 from fpga_facedet.engines.golden import GoldenEngine
@@ -77,7 +74,13 @@ def test_the_hardware_is_the_model_and_fast(lpyolo_accelerator: Path, tmp_path: 
     result = verify(accelerator, frames=3, stalls=True)
     assert isinstance(result, VerifyResult)
     assert (result.total_bytes, result.mismatched_bytes, result.stalled) == (9126, 0, True)
-    assert result.fps >= 134
+    # What was asked of this network on this chip; one pixel a cycle would be 578.
+    assert result.fps >= 500
+    estimated = Manifest.load(lpyolo_accelerator).figure("fps")
+    assert estimated is not None and (estimated.evidence, estimated.value) == (
+        "estimated",
+        pytest.approx(result.fps, rel=0.02),
+    )
     proven = Manifest.load(accelerator).figure("fps")
     assert proven is not None and (proven.evidence, proven.value) == ("simulated", pytest.approx(result.fps, abs=0.01))
     rtl = RtlEngine(accelerator)
@@ -89,13 +92,9 @@ def test_the_hardware_is_the_model_and_fast(lpyolo_accelerator: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_its_hls_layers_are_the_model(lpyolo_accelerator: Path, tmp_path: Path, golden: Engine) -> None:
-    """The same folded graph in C++: three photographs, every byte; and one frame through every layer, every value."""
-    accelerator = shutil.copytree(lpyolo_accelerator, tmp_path / "accelerator")
-    manifest = flow.build(MODEL, get_board("pynq-z2"), accelerator, from_step="sources", layers=Styles.hls())
-    assert [layer.folding for layer in manifest.layers] == [
-        layer.folding for layer in Manifest.load(lpyolo_accelerator).layers
-    ]
+def test_its_hls_layers_are_the_model(lpyolo_hls_accelerator: Path, tmp_path: Path, golden: Engine) -> None:
+    """The same network in C++: three photographs, every byte; and one frame through every layer, every value."""
+    accelerator = shutil.copytree(lpyolo_hls_accelerator, tmp_path / "accelerator")
     frames = letterboxed(golden, *PORTRAITS, "coffee")
     raw = CsimEngine(accelerator).infer(frames)
     assert raw.size == 9126 and len(np.unique(raw)) > 100

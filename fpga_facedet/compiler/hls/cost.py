@@ -1,8 +1,9 @@
-"""What an HLS layer costs on a 7-series chip, before Vitis HLS has seen it: LUTs, 18-kbit block RAMs, DSPs.
+"""What an HLS layer costs on a 7-series chip, before Vitis HLS has seen it: LUTs, flip-flops, block RAMs, DSPs.
 
 Block RAMs follow exactly from the memories that the library's headers bind, DSPs from the multipliers that they bind.
-LUTs are counted from first principles, an adder's bit or a comparator's bit one LUT. No synthesis has been compared
-with it: all that comes out is `estimated`, until a report of Vitis HLS says what it took.
+LUTs and flip-flops are counted from first principles: an adder's bit or a comparator's bit is one LUT, what is kept
+from one cycle of a loop to the next is one flip-flop a bit. They were fitted to nothing, and no synthesis has been
+compared with them: all that comes out is `estimated`, until a report of Vitis HLS says what it took.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.compiler import cost
-from fpga_facedet.compiler.cost import Resources, converter, fifo, memory
+from fpga_facedet.compiler.cost import LUTRAM_DEPTH, RESOURCE_NAMES, Resources
 from fpga_facedet.compiler.hls.calls import HlsLayer, Search
 from fpga_facedet.compiler.hls.plan import plan
 from fpga_facedet.compiler.hls.styles import Segment, layer_name
@@ -26,13 +27,23 @@ SEARCH_LUTRAM_WORDS = 512
 """Tables of a search up to this many words lie in LUTs (thresholds.hpp)."""
 
 _CONTROL = 60
-"""LUTs of a loop that starts, counts, stalls with its streams and ends."""
+"""LUTs of a loop that starts, counts, stalls with its streams and ends; flip-flops likewise."""
+
+_STAGES = 3
+"""Cycles that a value is on its way through a loop's body: read, worked on, written."""
+
+_BLOCK_RAMS = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+"""Words and bits that half a block RAM can hold (UG473)."""
+
+_SHIFTED, _IN_LUTS = 33, 257
+"""Words of a stream that lie in shift registers, and in LUT memory; more are in block RAM."""
 
 
 def resources(call: HlsLayer) -> Resources:
     """Return the estimate for one layer and the stream in front of it."""
-    stream = fifo(call.source.depth, _width(call.source))
-    return Resources(lut=_CONTROL) + stream + _ESTIMATES[call.function](call)
+    stream = _stream(call.source.depth, _width(call.source))
+    moving = _STAGES * (_width(call.source) + _width(call.result)) / 2
+    return Resources(lut=_CONTROL, ff=_CONTROL + moving) + stream + _ESTIMATES[call.function](call)
 
 
 def by_node(graph: "ModelWrapper", segments: Sequence[Segment]) -> dict[str, Resources]:
@@ -47,7 +58,7 @@ def by_node(graph: "ModelWrapper", segments: Sequence[Segment]) -> dict[str, Res
             own = {node.name: calls.get(layer_name(node)) for node in segment.nodes}
             found |= {name: resources(call) if call else Resources() for name, call in own.items()}
         else:
-            found |= {node.name: cost.resources(node) for node in segment.nodes}
+            found |= {node.name: cost.resources(node, graph) for node in segment.nodes}
     return found
 
 
@@ -56,8 +67,9 @@ def check_fits(graph: "ModelWrapper", segments: Sequence[Segment], board: "Board
     if all(segment.style != HLS for segment in segments):
         return
     total = sum(by_node(graph, segments).values(), Resources())
-    for kind, title in (("lut", "LUTs"), ("bram18", "18-kbit block RAMs"), ("dsp", "DSPs")):
-        needed, there = math.ceil(getattr(total, kind)), getattr(board, kind)
+    titles = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSPs"}
+    for kind in RESOURCE_NAMES:
+        needed, there, title = math.ceil(getattr(total, kind)), getattr(board, kind), titles[kind]
         if needed > there:
             raise UserError(
                 f"With these layers in HLS the accelerator takes {needed:,} of the {there:,} {title} of {board.title} "
@@ -78,16 +90,17 @@ def _sliding_window(call: Any) -> Resources:
     (rows, columns), folds = call.kernel, call.channels // call.source.lanes
     words = ((rows - 1) * call.width + columns + 1) * folds
     # Two addresses run around the ring: each is compared with its end while it is added to.
-    return memory(words, _width(call.source)) + Resources(lut=30 + 4 * words.bit_length())
+    return _memory(words, _width(call.source)) + Resources(lut=30 + 4 * words.bit_length())
 
 
 def _parallel_window(call: Any) -> Resources:
-    (rows, _), width = call.kernel, _width(call.source)
+    (rows, columns), width = call.kernel, _width(call.source)
     # A memory for each row, since they take turns as the newest; of a window of one row nothing is kept.
     lines = sum([_kept(call.width, width)] * rows, Resources()) if rows > 1 else Resources()
     # Each row above the newest comes from any of them: a LUT chooses one bit of four, each further LUT of three more.
     turns = (rows - 1) * width * math.ceil((rows - 1) / 3)
-    return lines + Resources(lut=30 + 4 * call.width.bit_length() + turns)
+    window = rows * columns * width
+    return lines + Resources(lut=30 + 4 * call.width.bit_length() + turns, ff=window)
 
 
 def _matrix_vector(call: Any) -> Resources:
@@ -97,11 +110,13 @@ def _matrix_vector(call: Any) -> Resources:
     # In LUTs a product is a row of adders for each bit of the weight.
     in_dsp = call.multiplier == "dsp"
     products = Resources(dsp=lanes) if in_dsp else Resources(lut=lanes * call.weight_bits * (value_bits + 1))
+    # A product of a DSP stays in its own register.
+    kept = Resources(ff=(0 if in_dsp else lanes * product_bits) + pe * call.result.values.bits)
     adders = Resources(lut=pe * ((simd - 1) * (product_bits + 1) + call.result.values.bits))
     vector = _kept(words, _width(call.source)) + Resources(lut=_width(call.source) / 2)
     # The weights' address is their pass times the words of one, and the word: Vitis HLS may put that product, by a
     # constant, into a DSP, of which none is counted here.
-    return products + adders + vector + _kept(passes * words, lanes * call.weight_bits)
+    return products + kept + adders + vector + _kept(passes * words, lanes * call.weight_bits)
 
 
 def _comparison(call: Any) -> Resources:
@@ -117,9 +132,9 @@ def _search(call: Search) -> Resources:
         folds, pe, nodes = table.values.shape
         words = folds * nodes
         # Each of the PE lanes looks at a place of its own.
-        one = _lutram(words, table.bits) if words <= SEARCH_LUTRAM_WORDS else memory(words, table.bits)
+        one = _lutram(words, table.bits) if words <= SEARCH_LUTRAM_WORDS else _memory(words, table.bits)
         compared = max(table.bits, call.source.values.bits) / 2
-        total += Resources(pe * (one.lut + compared), pe * one.bram18)
+        total += Resources(lut=pe * (one.lut + compared), bram18=pe * one.bram18)
     return total
 
 
@@ -131,7 +146,9 @@ def _hard_tanh(call: Any) -> Resources:
     wide, narrow = max(call.source.values.bits, scale.bits), min(call.source.values.bits, scale.bits)
     multipliers = pe * math.ceil(wide / 25) * math.ceil(narrow / 18)
     clamps = pe * (product_bits + 2 * call.result.values.bits)
-    return _lutram(folds, pe * (scale.bits + offset.bits)) + Resources(lut=clamps, dsp=multipliers)
+    return _lutram(folds, pe * (scale.bits + offset.bits)) + Resources(
+        lut=clamps, ff=pe * product_bits, dsp=multipliers
+    )
 
 
 def _max_pool(call: Any) -> Resources:
@@ -141,12 +158,33 @@ def _max_pool(call: Any) -> Resources:
 
 
 def _converter(call: Any) -> Resources:
-    return converter(_width(call.source), _width(call.result)) or Resources()
+    # To narrow: a register that loads in parallel. To widen: one that fills, almost all flip-flops.
+    wide, narrow = max(_width(call.source), _width(call.result)), min(_width(call.source), _width(call.result))
+    if wide == narrow:
+        return Resources()
+    return Resources(lut=10 + wide + narrow if _width(call.source) == wide else 10 + 0.7 * narrow, ff=wide + narrow)
+
+
+def _stream(depth: int, width: int) -> Resources:
+    """Return what a stream of `depth` words costs: shift registers, LUT memory or block RAM by its depth."""
+    if depth <= _SHIFTED:
+        return Resources(lut=20 + width, ff=10 + width)
+    if depth <= _IN_LUTS:
+        return Resources(lut=35 + width * math.ceil(depth / 64) * 4 / 3, ff=30 + width)
+    return Resources(lut=90, ff=40 + width) + _memory(depth, width)
+
+
+def _memory(words: int, width: int) -> Resources:
+    """Return what a memory costs: in LUTs if it is shallow, else in block RAM of the shape that takes fewest words."""
+    if words <= LUTRAM_DEPTH:
+        return Resources(lut=width * math.ceil(words / 32) / 2)
+    blocks = next((math.ceil(width / bits) for depth, bits in _BLOCK_RAMS if words <= depth), None)
+    return Resources(bram18=blocks if blocks is not None else width * math.ceil(words / _BLOCK_RAMS[-1][0]))
 
 
 def _kept(words: int, width: int) -> Resources:
     """Return what a buffer or the weights cost: one word is registers or constants, which take no LUT."""
-    return memory(words, width) if words > 1 else Resources()
+    return _memory(words, width) if words > 1 else Resources(ff=width)
 
 
 def _lutram(words: int, width: int) -> Resources:

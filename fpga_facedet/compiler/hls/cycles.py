@@ -7,6 +7,8 @@ a frame and to empty at its end, depends on how Vitis HLS schedules the operatio
 import math
 from typing import TYPE_CHECKING, Any
 
+from fpga_facedet.compiler.matrix_units import kind_of
+
 if TYPE_CHECKING:
     from onnx import NodeProto
 
@@ -18,14 +20,14 @@ def trips(node: "NodeProto") -> int:
     """Return the iterations a frame of a folded layer's loop; 0 for a FIFO, which is no loop but a stream's depth."""
     from qonnx.custom_op.registry import getCustomOp
 
-    return _TRIPS[node.op_type.removesuffix("_rtl")](getCustomOp(node))
+    return _TRIPS[kind_of(node)](getCustomOp(node))
 
 
 def interval(node: "NodeProto") -> int:
     """Return the cycles from the start of one frame in a layer to the start of the next, with all its input waiting."""
     from qonnx.custom_op.registry import getCustomOp
 
-    return trips(node) + pipeline_depth(node.op_type.removesuffix("_rtl"), getCustomOp(node))
+    return trips(node) + pipeline_depth(kind_of(node), getCustomOp(node))
 
 
 def pipeline_depth(op: str, layer: Any) -> int:

@@ -30,6 +30,8 @@ from fpga_facedet.compiler.hls.calls import (
 )
 from fpga_facedet.compiler.hls.cycles import trips
 from fpga_facedet.compiler.hls.styles import layer_name, stands_between
+from fpga_facedet.compiler.matrix_units import ADDERS, is_matrix_unit, multiplier_of
+from fpga_facedet.compiler.matrix_units import kind_of as _kind
 from fpga_facedet.compiler.staircase import Staircase
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import HLS
@@ -82,6 +84,8 @@ def check_supported(graph: "ModelWrapper", styles: dict[str, str]) -> None:
             continue
         if _kind(node) not in _CHECKS:
             _refuse(node, f"is a {node.op_type}, which has no HLS form")
+        if is_matrix_unit(node) and multiplier_of(node) == ADDERS:
+            _refuse(node, "is a matrix unit of adders, which has no HLS form", "choose RTL for it")
         layer = _custom_op(node)
         _CHECKS[_kind(node)](graph, node, layer)
         _check_bits(node, layer)
@@ -272,10 +276,6 @@ def _check_type(node: "NodeProto", what: str, kind: Any, most: int) -> None:
 
 def _refuse(node: "NodeProto", why: str, remedy: str = "choose RTL for it, or change the network") -> NoReturn:
     raise UserError(f"Layer {layer_name(node)} {why}; {remedy}.")
-
-
-def _kind(node: "NodeProto") -> str:
-    return str(node.op_type).removesuffix("_rtl")
 
 
 def _custom_op(node: "NodeProto") -> Any:

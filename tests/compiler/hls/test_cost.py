@@ -127,7 +127,17 @@ def test_each_part_costs_what_its_style_does(built: Built) -> None:
     assert mixed["MVAU_rtl_1"] == rtl["MVAU_rtl_1"] != hls["MVAU_rtl_1"]
 
 
-@pytest.mark.parametrize(("kind", "title"), [("lut", "LUTs"), ("bram18", "18-kbit block RAMs"), ("dsp", "DSPs")])
+def test_registers_of_a_layer_grow_with_what_is_kept() -> None:
+    shallow, wide = cost.resources(matrix(2, 1, 4, 9, 8, 8)), cost.resources(matrix(2, 1, 8, 9, 8, 8))
+    assert 0 < shallow.ff < wide.ff
+    # Products that LUTs make stay in flip-flops, 36 of 9 bits here; those of a DSP in its own.
+    in_luts, in_dsps = cost.resources(matrix(2, 1, 4, 9, 4, 5)), cost.resources(matrix(2, 1, 4, 9, 8, 5))
+    assert in_luts.ff >= 36 * 9 > in_dsps.ff - shallow.ff
+
+
+@pytest.mark.parametrize(
+    ("kind", "title"), [("lut", "LUTs"), ("ff", "flip-flops"), ("bram18", "18-kbit block RAMs"), ("dsp", "DSPs")]
+)
 def test_what_does_not_fit_is_named(kind: str, title: str, built: Built, board: Board) -> None:
     graph = built.graph("fifos")
     with finn_session():
