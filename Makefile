@@ -40,10 +40,12 @@ test-long: $(READY) ## what takes minutes at full size: predicted cycles of whol
 lint: $(READY) ## ruff and mypy alone
 	@$(RUN)ruff check . && $(RUN)ruff format --check . && $(RUN)mypy
 
-bench: $(READY) ## the golden engine beside plain QONNX execution, the native library beside OpenCV, HLS beside RTL, the pipeline at 100 FPS
+bench: $(READY) ## the golden engine beside plain QONNX execution, the native library beside OpenCV, HLS beside RTL, the compiler beside finn's folding, the pipeline at 100 FPS
 	@$(RUN)python benchmarks/golden.py
 	@$(RUN)python -m benchmarks.native
 	@$(RUN)python -m benchmarks.csim
+	@$(RUN)python -m benchmarks.compiler
+	@$(RUN)python -m benchmarks.setfolding
 	@$(RUN)python -m benchmarks.pipeline
 
 notebooks: $(READY) boards ## execute the notebooks on the software board and keep their new outputs (changes the files)

@@ -110,10 +110,13 @@ def estimate(graph: Any, board: Board) -> tuple[Resources, tuple[str, ...]]:
     return used, tuple(unpriced)
 
 
-def build(model: Path, board: Board, fps: float, folder: Path, progress: Progress = unwatched) -> list[Side]:
+def build(
+    model: Path, board: Board, fps: float, folder: Path, progress: Progress = unwatched, margin: float = MARGIN
+) -> list[Side]:
     """Fold with both, build both accelerators in `folder` ("finn", "ours") and return the sides, estimated.
 
-    The third is FINN's with its default limit, which is not built.
+    Ours may take `margin` of FINN's LUTs, all of its block RAMs. The third is FINN's with its default limit, which is
+    not built.
     """
     flow.build(model, board, folder / "ours", to_step="specialise", progress=progress)
     with finn_session():
@@ -122,7 +125,7 @@ def build(model: Path, board: Board, fps: float, folder: Path, progress: Progres
         sides = [_finn_side(name, graph, board) for name, graph in ((FINN, wide), (NARROW, narrow))]
     limit, least = sides[0].estimated, Budget()
     budget = Budget(
-        lut=min(least.lut, MARGIN * limit.lut / board.lut), bram18=min(least.bram18, limit.bram18 / board.bram18)
+        lut=min(least.lut, margin * limit.lut / board.lut), bram18=min(least.bram18, limit.bram18 / board.bram18)
     )
     request = Request(fps, "dsp", budget)
     ours = flow.build(model, board, folder / "ours", request, from_step="fold", progress=progress)

@@ -36,7 +36,8 @@ def draw(title: str, fronts: Mapping[Board, "Found"]) -> dict[str, bytes]:
         panel.set_xlabel("frames a second")
         panel.set_ylabel(label)
         panel.set_xlim(left=0)
-        panel.set_ylim(bottom=0)
+        # Not a single DSP is a line at 0, not an axis of hundredths.
+        panel.set_ylim(0, max(1.0, 1.08 * panel.dataLim.y1))
         panel.grid(visible=True, color="#dddddd", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     lines, names = panels.flat[0].get_legend_handles_labels()

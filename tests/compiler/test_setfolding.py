@@ -15,7 +15,7 @@ FPS = 2_000.0
 @pytest.fixture(scope="module")
 def compared(model: Path, board: Board, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[setfolding.Side]]:
     folder = tmp_path_factory.mktemp("setfolding")
-    return folder, setfolding.build(model, board, FPS, folder)
+    return folder, setfolding.build(model, board, FPS, folder, margin=1.0)
 
 
 def test_ours_takes_half_the_dsps_and_no_more_of_the_rest(compared: tuple[Path, list[setfolding.Side]]) -> None:
