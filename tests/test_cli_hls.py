@@ -16,24 +16,22 @@ STAND_IN = Path(__file__).resolve().parent / "synthesis"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An RTL accelerator's folder, whose folded graph other styles can be made of."""
+    """An RTL accelerator's folder, whose steps before the folding serve other styles too."""
     return shutil.copytree(small.accelerator(), tmp_path / "accelerator")
 
 
 def build(folder: Path, layers: str, *words: str) -> tuple[object, ...]:
     """The words that make the accelerator in `folder` one of other layers."""
     model = small.accelerator().parent / "model.onnx"
-    again = ("--target-fps", "10000", "--from-step", "sources", "--layers", layers)
+    again = ("--target-fps", "10000", "--from-step", "fold", "--layers", layers)
     return ("build", "--model", model, "--out", folder, *again, *words)
 
 
 def test_build_verify_report_and_run(folder: Path) -> None:
     """One after the other, as the README has it."""
-    rtl = Manifest.load(folder)
     built = facedet(*build(folder, "hls", "--no-vitis", "--json"))
     assert built.returncode == 0, built.stderr
     assert json.loads(built.stdout)["layers"] == "hls"
-    assert [layer.folding for layer in Manifest.load(folder).layers] == [layer.folding for layer in rtl.layers]
     proof = facedet("verify", folder, "--layers", "hls", "--json", XDG_CACHE_HOME=str(small.CACHE))
     assert proof.returncode == 0, proof.stderr
     result = json.loads(proof.stdout)

@@ -38,7 +38,10 @@ def explore(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Search the best folding of a model for one or several boards, without building it: FPS against the chip."""
+    """Search the best folding of a model for one or several boards, without building it: FPS against the chip.
+
+    Exit code 2 where no board can do what is asked for.
+    """
     from fpga_facedet import zoo
     from fpga_facedet.boards import BOARDS, get_board
     from fpga_facedet.compiler.hls.styles import Styles
@@ -53,12 +56,15 @@ def explore(
     with Reporter() as report:
         found = search(file, chosen, Request.parse(target_fps, minimise, budget), styles, report)
     written = [] if out is None else found.save(out)
+    told = found.to_dict()
     if json_output:
-        print_json(found.to_dict())
-        return
-    _print_boards(found.to_dict()["boards"])
-    for path in written:
-        print(path)
+        print_json(told)
+    else:
+        _print_boards(told["boards"])
+        for path in written:
+            print(path)
+    if all("refusal" in each for each in told["boards"]):
+        raise typer.Exit(2)
 
 
 def _print_boards(boards: list[dict[str, Any]]) -> None:
@@ -66,7 +72,7 @@ def _print_boards(boards: list[dict[str, Any]]) -> None:
     table = Table("board", "frames/s", "bound by", "LUT", "BRAM18", "DSP", "power", "mJ a frame", title="estimated")
     for each in boards:
         if "refusal" in each:
-            table.add_row(each["board"], "none", each["refusal"])
+            table.add_row(each["board"], "none")
             continue
         counts = (f"{each[name]:,}" for name in ("lut", "bram18", "dsp"))
         energy = 1000 * each["power_w"] / each["fps"]
@@ -76,7 +82,7 @@ def _print_boards(boards: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     Console().print(table)
     for each in boards:
-        for text in filter(None, (each.get("limit"), each.get("remark"))):
+        for text in filter(None, (each.get("refusal"), each.get("limit"), each.get("remark"))):
             print(f"{each['board']}: {text}")
 
 

@@ -85,6 +85,9 @@ def build(
         return
     # Before the compiler is imported, which takes seconds: a wrong name is said at once.
     chosen, model_file, styles = get_board(board), zoo.model_path(model), Styles.parse(layers)
+    if size_fifos and (to_step is not None or styles.wants_hls):
+        besides = f"--to-step {to_step}" if to_step is not None else f"--layers {layers}"
+        raise UserError(f"--size-fifos simulates a finished accelerator of RTL layers; leave {besides} out.")
     folder = out or default_folder(model_file, board, layers)
     program = _vitis(vitis, no_vitis)
     from fpga_facedet.compiler import flow
@@ -103,7 +106,7 @@ def build(
         )
         if program is not None and manifest.layer_style in (HLS, MIXED):
             manifest = _synthesize(folder, program, manifest, report)
-        if size_fifos and to_step is None:
+        if size_fifos:
             manifest = _size_fifos(folder, report)
     _print_build(manifest, folder, json_output)
 

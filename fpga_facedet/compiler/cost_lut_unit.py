@@ -17,8 +17,8 @@ _CHAIN, _LEVELS = 5, 3
 _TABLE_PART = 16
 """Words of a table of weights that make about one LUT for each bit of a word.
 
-One LUT holds 64 words of a bit. yosys joins the table with the logic around it, finds what its bits have in common only
-in the lowest places of the address, and comes to four times as many. The formula follows what is counted.
+One LUT holds 64 words of a bit, and a memory of weights that another unit is fed by takes no more. Here the address is
+the register that counts, and yosys makes four times as many LUTs of such a table. The formula follows what is counted.
 """
 
 

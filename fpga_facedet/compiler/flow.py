@@ -283,9 +283,9 @@ def _alone(out: Path) -> Iterator[None]:
 def _apart(context: _Build) -> Iterator[_Build]:
     """Yield where the steps are written: apart until all is well with HLS layers, which may be refused at any step.
 
-    And with other FIFOs for an accelerator whose steps are all there.
+    And wherever an accelerator stands already: what fails or is stopped leaves it the steps that it was made by.
     """
-    if not context.layers.wants_hls and context.fifo_depths is None:
+    if not context.layers.wants_hls and not (context.out / FILE_NAME).is_file():
         yield context
         return
     steps = context.out / "steps"

@@ -194,7 +194,8 @@ def find(space: Space, board: Board, request: Request, begun: float | None = Non
 def _at(space: Space, board: Board, request: Request, fastest: Chain, prices: Floats, limits: Floats) -> Chain:
     """Return the cheapest chain of the rate asked for."""
     target = DEFAULT_FPS if request.target_fps is None else request.target_fps
-    most_cycles = int(board.clock_mhz * 1e6 / target)
+    # A rate next to zero has more cycles than a number can hold.
+    most_cycles = int(min(board.clock_mhz * 1e6 / target, space.most_cycles))
     if fastest.slowest <= most_cycles:
         return space.cheapest(most_cycles, prices, limits) or fastest
     if request.target_fps is None:
@@ -244,8 +245,7 @@ def _too_fast(space: Space) -> tuple[str, str]:
 def _least(space: Space, most_cycles: int, name: str, limits: Floats) -> float | None:
     """Return how much of one resource is needed at least within the limits of the others."""
     index = RESOURCE_NAMES.index(name)
-    finite = np.where(np.isfinite(limits), limits, 1e9)
-    chain = space.cheapest(most_cycles, np.eye(len(RESOURCE_NAMES))[index], finite)
+    chain = space.cheapest(most_cycles, np.eye(len(RESOURCE_NAMES))[index], limits)
     return None if chain is None else float(getattr(chain.used, name))
 
 

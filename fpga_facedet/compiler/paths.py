@@ -167,21 +167,27 @@ class _Scaled:
         best, most = known, math.inf
         if known is not None:
             most = float(self._taken(known) @ prices)
+            if most == 0:
+                return known
         cuts, extra = [], np.zeros(len(RESOURCE_NAMES))
         bound = -math.inf
+        # What all limits cost no path within them exceeds. The prices of limits are sought in units of the best path's
+        # own price: the solver's bounds and tolerances are absolute.
+        unit = most if known is not None else float(prices.sum())
         for _ in range(_CUTS):
             price, path, taken = self.shortest(prices + extra)
             bound = max(bound, price - extra.sum())
             if (taken <= 1 + _MARGIN).all() and taken @ prices < most:
                 best, most = path, float(taken @ prices)
-            if best is not None and most - bound <= _GAP * max(1.0, most):
+            if best is not None and most - bound <= _GAP * most:
                 return best
             cuts.append(taken)
+            unit = min(unit, most) or 1.0
             rows = np.array([[*(1 - taken), 1.0] for taken in cuts])
-            found = _maximum(rows, np.array([taken @ prices for taken in cuts]), whole=False)
-            if found.bound <= bound + _GAP:
+            found = _maximum(rows, np.array([taken @ prices for taken in cuts]) / unit, whole=False)
+            if found.bound * unit <= bound + _GAP * unit:
                 break
-            extra = found.prices
+            extra = found.prices * unit
         return self._search(prices, best, most)
 
     def _taken(self, path: Sequence[int]) -> Floats:
@@ -235,7 +241,7 @@ class _Scaled:
                 # Whatever the rest takes, it costs at least this without the extra prices of the limits.
                 least[number] = np.maximum(least[number], whole - extra.sum())
                 if math.isfinite(most):
-                    alive &= least[number] < most - _GAP * max(1.0, most)
+                    alive &= least[number] < most - _GAP * most
             # No path within the limits costs more than all limits do.
             alive &= whole <= bound.prices.sum() * (1 + _MARGIN) + _MARGIN
             number = number[alive]

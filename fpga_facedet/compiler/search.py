@@ -73,6 +73,12 @@ class Space:
         """The cycles a frame beyond which no folding becomes possible."""
         return int(max(stage.cycles.max() for stage in self.stages))
 
+    @property
+    def most_resources(self) -> Floats:
+        """What no chain takes more of, whatever its foldings, in the order of RESOURCE_NAMES."""
+        most: Floats = np.sum([stage.resources.max(axis=0) for stage in self.stages], axis=0)
+        return most
+
     def paces(self) -> Indices:
         """Return all cycles a frame that a layer can have, and so a network, in order."""
         every: Indices = np.unique(np.concatenate([stage.cycles for stage in self.stages]))
@@ -90,8 +96,10 @@ class Space:
     def cheapest(self, most_cycles: int, prices: Floats, limits: Floats) -> Chain | None:
         """Return the chain of the lowest price within `most_cycles` a frame and `limits`, None where there is none.
 
-        `prices` (4,) is that of one of each resource, `limits` (4,) what may be taken of it.
+        `prices` (4,) is that of one of each resource, `limits` (4,) what may be taken of it, infinity for any amount.
         """
+        # No chain takes more than this; the search reckons in shares of the limits.
+        limits = np.where(np.isfinite(limits), limits, np.maximum(self.most_resources, 1.0))
         within = Within.of(self.stages, most_cycles)
         path = None if within is None else within.best(prices * limits, limits)
         return None if path is None else self.chain(path)

@@ -213,9 +213,12 @@ def points_of(folder: Path, progress: Progress | None = None) -> list[Point]:
 
 
 def fitted(tool: str, points: Iterable[Point]) -> Calibration:
-    """Return the calibration that these points give."""
+    """Return the calibration that these points give; InternalError where a formula has no point to be fitted to."""
     points = tuple(points)
     coefficients = fit([point for point in points if point.fitted])
+    missing = sorted({point.shape.formula for point in points} - set(coefficients))
+    if missing:
+        raise InternalError(f"No layer is counted that the formula of '{missing[0]}' could be fitted to.")
     return Calibration(tool, coefficients, points, tuple(judge(points, coefficients)))
 
 

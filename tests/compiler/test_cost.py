@@ -9,6 +9,7 @@ from fpga_facedet.compiler.cost import Budget, Resources, converter, fifo, memor
 from fpga_facedet.compiler.cost_lut_unit import LutUnit
 from fpga_facedet.compiler.cost_memory import Memory, mapped
 from fpga_facedet.compiler.cost_shapes import DSP48E1, DSP48E2, MatrixUnit, lane_places, lanes, sum_tree
+from fpga_facedet.compiler.cost_streams import cleared
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.compiler.matrix_units import ADDERS, DSP, LUT, is_matrix_unit, set_multiplier
 from fpga_facedet.errors import InternalError, UserError
@@ -59,6 +60,8 @@ def test_a_tree_adds_what_both_operands_have() -> None:
         (1944, 36, True, 4),
         (513, 96, False, 6),
         (698, 24, False, 2),
+        # Two block RAMs in cascade are read a bit at a time, so four banks of single ones are cheaper.
+        (8112, 96, True, 43),
     ],
 )
 def test_block_rams_are_those_of_yosys(words: int, width: int, read_only: bool, blocks: int) -> None:
@@ -177,3 +180,15 @@ def test_a_unit_in_luts_adds_each_digit_as_it_makes_it() -> None:
     # All weights at once are constants, and need no memory to read them from.
     whole = LutUnit(9, 8, 8, 9, 4, 4, 11, "distributed", 1)
     assert whole.bram18 == 0 == whole.lut_terms()["bits of digits"] < whole.lut_terms()["bits of digits of constants"]
+
+
+def test_a_unit_in_luts_pays_for_each_word_of_a_table_of_weights() -> None:
+    # As yosys counts it, twice the words are twice the LUTs; in block RAM none.
+    short, long = (LutUnit(72, outputs, 1, 8, 4, 4, 13, "distributed", 32) for outputs in (8, 16))
+    assert long.lut_terms()["tables of weights"] == 2 * short.lut_terms()["tables of weights"] == 32 * 144 / 16
+    assert LutUnit(72, 16, 1, 8, 4, 4, 13, "block", 32).lut_terms()["tables of weights"] == 0
+
+
+@pytest.mark.parametrize(("count", "bits"), [(1, 0), (2, 0), (64, 0), (5, 2), (63, 6), (832, 3)])
+def test_a_counter_that_wraps_by_itself_clears_nothing(count: int, bits: int) -> None:
+    assert cleared(count) == bits

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from fpga_facedet.compiler import cost
-from fpga_facedet.compiler.cost_shapes import MatrixUnit
+from fpga_facedet.compiler.cost_shapes import MatrixUnit, Shape
 from fpga_facedet.compiler.cost_streams import Converter, Fifo, Padding
 from fpga_facedet.errors import InternalError
 from fpga_facedet.synthesis import calibration, single_layers, yosys
 from fpga_facedet.synthesis.calibration import RANDOM, SMALL_LUTS, Point
 
 KNOWN = calibration.load()
-SMALLEST = 6
+SMALLEST = 8
 
 
 def test_the_coefficients_are_what_the_stored_points_give() -> None:
@@ -72,7 +72,7 @@ def test_yosys_counts_what_the_formulas_say(point: Point, monkeypatch: pytest.Mo
 @pytest.fixture
 def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A list of three layers in place of the package's, and counts that no yosys makes."""
-    shapes = [Converter(4, 8), Fifo(5, 4), Padding(6, 6, 1, 4)]
+    shapes: list[Shape] = [Converter(4, 8), Fifo(5, 4), Padding(6, 6, 1, 4)]
     used = cost.Resources(lut=1, ff=1, bram18=0, dsp=0)
     points = [Point(shape, RANDOM, used).to_dict() for shape in shapes]
     points.append(Point(shapes[0], "an accelerator", used).to_dict())
@@ -118,6 +118,12 @@ def test_a_calibration_that_fails_leaves_what_there_was(few: Path, monkeypatch: 
     with pytest.raises(yosys.CountError):
         calibration.calibrate(folder=few)
     assert (few / "cost_points.json").read_bytes() == before and not (few / "costs.json").exists()
+
+
+def test_a_formula_without_a_layer_to_fit_it_to_is_ours() -> None:
+    held = next(point for point in KNOWN.points if not point.fitted)
+    with pytest.raises(InternalError, match=f"'{held.shape.formula}'"):
+        calibration.fitted(KNOWN.tool, [held])
 
 
 def test_a_layer_that_is_not_of_its_shape_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:

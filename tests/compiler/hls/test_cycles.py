@@ -47,10 +47,10 @@ def test_a_parallel_window_takes_a_pixel_a_trip() -> None:
     assert trips(window(7, 5, 3, 2, 6, 6, parallel=1)) == 35
 
 
-def test_the_layers_of_an_accelerator(built: Built) -> None:
+def test_the_layers_of_an_accelerator(built_hls: Built) -> None:
     """Each loop is as long as the busier of its streams, a matrix unit's as all words of all passes."""
     checked = set()
-    for node in built.graph("fifos").graph.node:
+    for node in built_hls.graph("fifos").graph.node:
         layer, op = getCustomOp(node), node.op_type.removesuffix("_rtl")
         beats = [prod(shape[:-1]) for shape in (layer.get_folded_input_shape(), layer.get_folded_output_shape())]
         if op == "MVAU":
@@ -67,8 +67,8 @@ def test_the_layers_of_an_accelerator(built: Built) -> None:
                        "StreamingFIFO"}  # fmt: skip
 
 
-def test_a_pipeline_adds_a_few_cycles_a_frame(built: Built) -> None:
-    for node in built.graph("fifos").graph.node:
+def test_a_pipeline_adds_a_few_cycles_a_frame(built_hls: Built) -> None:
+    for node in built_hls.graph("fifos").graph.node:
         assert 4 <= interval(node) - trips(node) <= 30, node.name
 
 

@@ -30,8 +30,8 @@ from tests.compiler.conftest import Built
 
 
 @pytest.fixture(scope="module")
-def folded(built: Built) -> ModelWrapper:
-    return built.graph("fifos")
+def folded(built_hls: Built) -> ModelWrapper:
+    return built_hls.graph("fifos")
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_fifos_and_vectors_make_streams_deep(folded: ModelWrapper, planned: list
 
 
 @pytest.mark.parametrize(("depth", "memory"), [(3, "srl"), (33, "srl"), (34, "lutram"), (257, "lutram"), (258, "bram")])
-def test_the_memory_of_a_fifo_follows_its_depth(built: Built, depth: int, memory: str) -> None:
-    graph = built.graph("fifos")
+def test_the_memory_of_a_fifo_follows_its_depth(built_hls: Built, depth: int, memory: str) -> None:
+    graph = built_hls.graph("fifos")
     fifo = next(node for node in graph.graph.node if node.op_type == "StreamingFIFO_rtl")
     getCustomOp(fifo).set_nodeattr("depth", depth)
     source = plan(graph, [fifo, next(iter(graph.find_direct_successors(fifo)))])[0].source
@@ -130,17 +130,17 @@ def test_thresholds_are_limited_to_the_sums_that_occur(folded: ModelWrapper, pla
         assert stairs.steps.min() >= least and stairs.steps.max() <= most + 1
 
 
-def test_the_head_is_a_hard_tanh_or_a_search(built: Built, planned: list[HlsLayer]) -> None:
+def test_the_head_is_a_hard_tanh_or_a_search(built_hls: Built, planned: list[HlsLayer]) -> None:
     assert isinstance(planned[-1], Tanh) and planned[-1].least == -128
     assert not any(isinstance(layer, Tanh) for layer in planned[:-1])
-    graph = built.graph("fifos")
+    graph = built_hls.graph("fifos")
     name = graph.graph.node[-1].input[1]
     graph.set_initializer(name, graph.get_initializer(name) + np.float32(40) * np.arange(255) ** 2)
     assert isinstance(plan(graph, [graph.graph.node[-1]])[0], Search)
 
 
-def test_hard_tanhs_integers_must_suit_the_library(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = built.graph("fifos")
+def test_hard_tanhs_integers_must_suit_the_library(built_hls: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = built_hls.graph("fifos")
     (head,) = plan(graph, [graph.graph.node[-1]])
     for limit, table in zip(("TANH_SCALE_BITS", "TANH_OFFSET_BITS"), head.tables, strict=True):
         with monkeypatch.context() as patched:
@@ -163,8 +163,8 @@ def test_limits_are_the_librarys() -> None:
 
 
 @pytest.mark.parametrize(("levels", "form"), [(1, Comparison), (3, Comparison), (4, Search), (7, Search)])
-def test_few_thresholds_are_compared(built: Built, levels: int, form: type) -> None:
-    graph = built.graph("fifos")
+def test_few_thresholds_are_compared(built_hls: Built, levels: int, form: type) -> None:
+    graph = built_hls.graph("fifos")
     node = next(node for node in graph.graph.node if node.op_type == "Thresholding_rtl")
     graph.set_initializer(node.input[1], graph.get_initializer(node.input[1])[:, :levels])
     (layer,) = plan(graph, [node])
@@ -183,8 +183,8 @@ def test_small_products_stay_off_the_dsps(weight_bits: int, value_bits: int, mul
     assert f"Multiplier::{multiplier}" in unit.template
 
 
-def test_deep_weights_go_to_block_ram(built: Built) -> None:
-    graph = built.graph("fifos")
+def test_deep_weights_go_to_block_ram(built_hls: Built) -> None:
+    graph = built_hls.graph("fifos")
     node = next(node for node in graph.graph.node if node.op_type == "MVAU_rtl")
     layer = getCustomOp(node)
     for simd, memory in ((27, "lutram"), (9, "lutram"), (1, "block")):
@@ -294,8 +294,8 @@ def test_refuses_by_name_what_has_no_hls_form(folded: ModelWrapper, kind: str, c
     check_supported(graph, {**hls, node.name: "rtl"})
 
 
-def test_a_whole_window_needs_all_channels_of_a_pixel(built: Built) -> None:
-    graph = built.graph("fifos")
+def test_a_whole_window_needs_all_channels_of_a_pixel(built_hls: Built) -> None:
+    graph = built_hls.graph("fifos")
     windows = [node for node in graph.graph.node if node.op_type.startswith("ConvolutionInputGenerator")]
     layer = getCustomOp(windows[-1])
     layer.set_nodeattr("parallel_window", 1)
@@ -304,8 +304,8 @@ def test_a_whole_window_needs_all_channels_of_a_pixel(built: Built) -> None:
         check_supported(graph, Styles.hls().of_graph(graph))
 
 
-def test_sums_may_have_32_bits_on_their_way_through_converters(built: Built) -> None:
-    graph = built.graph("fifos")
+def test_sums_may_have_32_bits_on_their_way_through_converters(built_hls: Built) -> None:
+    graph = built_hls.graph("fifos")
     unit = next(node for node in graph.graph.node if node.op_type == "MVAU_rtl")
     for node in (unit, *graph.find_direct_successors(unit)):
         end = "outputDataType" if node is unit else "inputDataType"
