@@ -66,6 +66,9 @@ class Resources:
 RESOURCE_NAMES = tuple(field.name for field in fields(Resources))
 """lut, ff, bram18, dsp: the names of a resource in Python, JSON and TOML alike."""
 
+UNITS = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSP slices"}
+"""What is counted of each."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:

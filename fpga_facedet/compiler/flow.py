@@ -129,7 +129,7 @@ def _fifos(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
 def _sources(graph: "ModelWrapper", build: _Build) -> "ModelWrapper":
     _check_layers(graph, build)
     segments, digest = build.segments(graph), None
-    hls_cost.check_fits(graph, segments, build.board)
+    hls_cost.check_fits(graph, segments, build.board, build.request.budget)
     written_in_hls = [segment for segment in segments if segment.style == HLS]
     if written_in_hls:
         sizes = build.manifest.input

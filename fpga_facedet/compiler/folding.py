@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
 DEFAULT_FPS = 280.0
-"""What LPYOLO reaches with two thirds of a PYNQ-Z2's DSPs and half of its LUTs; beyond, both grow steeply."""
+"""More than the board's processor can feed it with; LPYOLO then takes a third of a PYNQ-Z2's LUTs."""
 
 SEARCH_FILE = "search.json"
 
@@ -268,7 +268,9 @@ def _needs(space: Space, most_cycles: int, limits: Floats) -> dict[str, str]:
 
 def _too_large(space: Space, board: Board, limits: Floats) -> str:
     _, lack = _lack(space, board, space.most_cycles, limits)
-    return f"The network does not fit {board.title} at any speed: {lack}; make the network smaller."
+    whole = (limits >= limits_of(board, Budget(lut=1.0, ff=1.0, bram18=1.0, dsp=1.0))).all()
+    remedy = "" if whole else " or raise the budget (--budget)"
+    return f"The network does not fit {board.title} at any speed: {lack}; make the network smaller{remedy}."
 
 
 def prices_of(minimise: str, board: Board) -> Floats:

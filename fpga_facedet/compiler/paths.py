@@ -1,9 +1,9 @@
 """The shortest path through a graph of stages within limits on several resources at once.
 
-The budgets of several resources at once make it hard; they are handled exactly all the same. Prices that favour what is
-scarce give a lower bound on any solution (Lagrange's relaxation, by Kelley's cutting planes). The bounds from here to
-the end of the chain then leave only few partial paths that can still beat the best solution known; of these, those
-that another one dominates in all resources go too (label setting).
+The budgets of several resources at once make it hard; they are handled exactly but for MOST_LABELS. Prices that favour
+what is scarce give a lower bound on any solution (Lagrange's relaxation, by Kelley's cutting planes). The bounds from
+here to the end of the chain then leave only few partial paths that can still beat the best solution known; of these,
+those that another one dominates in all resources go too (label setting).
 """
 
 import math
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 MOST_LABELS = 200
-"""Partial paths kept at a node of a stage; only where there are more the result may miss the optimum."""
+"""Partial paths kept at a node, of twice as many compared; only where there are more the optimum may be missed."""
 
 _CUTS = 40
 _GAP = 1e-4

@@ -10,7 +10,7 @@ from fpga_facedet import __version__
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import layout, matrix_units, power, report_findings, rtl
 from fpga_facedet.compiler.choices import cycles_by_layer
-from fpga_facedet.compiler.cost import Resources
+from fpga_facedet.compiler.cost import UNITS, Resources
 from fpga_facedet.compiler.hls.cost import by_node
 from fpga_facedet.compiler.hls.styles import Segment
 from fpga_facedet.compiler.report_layers import ADDER_GRAPH, LUT_MULTIPLIERS
@@ -26,7 +26,6 @@ HTML_FILE, JSON_FILE = "report.html", "report.json"
 
 _FOLDING = ("PE", "SIMD", "parallel_window")
 _TOOLS = ("finn-plus", "qonnx", "onnx", "numpy")
-_RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSP48E1 slices"}
 _MULTIPLIERS = {matrix_units.ADDERS: ADDER_GRAPH, matrix_units.LUT: LUT_MULTIPLIERS}
 
 
@@ -36,7 +35,7 @@ def describe(manifest: Manifest, graph: "ModelWrapper", board: Board, segments: 
     `segments` are the pieces of the folded `graph` by their style.
     """
     nodes = list(graph.graph.node)
-    used, cycles = by_node(graph, segments), _cycles(segments)
+    used, cycles = by_node(graph, segments, board), _cycles(segments)
     layers = tuple(
         _layer(graph, node, segment.style, cycles[node.name], used[node.name])
         for segment in segments
@@ -89,7 +88,7 @@ def _figures(cycles: int, total: Resources, board: Board) -> tuple[Figure, ...]:
     return (
         Figure("cycles_per_frame", cycles, "cycles", "estimated"),
         Figure("fps", round(fps, 1), "frames/s", "estimated"),
-        *(Figure(name, value, _RESOURCES[name], "estimated") for name, value in total.to_dict().items()),
+        *(Figure(name, value, UNITS[name], "estimated") for name, value in total.to_dict().items()),
         Figure("power", round(drawn.total_w, 2), "W", "estimated"),
         Figure("energy", round(drawn.energy_mj, 2), "mJ/frame", "estimated"),
     )

@@ -12,19 +12,18 @@ from fpga_facedet.boards import Board
 from fpga_facedet.compiler import report_charts as charts
 from fpga_facedet.compiler import report_layers as layers
 from fpga_facedet.compiler import report_power
-from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget
+from fpga_facedet.compiler.cost import RESOURCE_NAMES, UNITS, Budget
 from fpga_facedet.compiler.report_findings import Findings, Search, Synthesis
 from fpga_facedet.compiler.report_layers import NOT_MEASURED
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import sha256_of
 from fpga_facedet.manifest import EVIDENCE, HLS, MIXED, RTL, Manifest
 
-_RESOURCES = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSP slices"}
 _TITLES = {
     "fps": "frames a second",
     "cycles_per_frame": "cycles a frame",
     "latency": "cycles from the first pixel to the last result",
-    **_RESOURCES,
+    **UNITS,
     "power": "W, the chip with its processor",
     "energy": "mJ a frame",
     "clock_period": "ns a clock cycle",
@@ -92,7 +91,7 @@ def _headline(manifest: Manifest, board: Board) -> str:
 
 
 def _share(name: str, value: float, board: Board) -> str:
-    return f", {value / getattr(board, name):.0%} of the chip" if name in _RESOURCES else ""
+    return f", {value / getattr(board, name):.0%} of the chip" if name in UNITS else ""
 
 
 def _number(value: float) -> str:
@@ -151,13 +150,13 @@ def _budget(search: Search | None) -> dict[str, float]:
 
 
 def _about_chip(board: Board, search: Search | None) -> str:
-    shares = ", ".join(f"{_RESOURCES[name]} {share:.0%}" for name, share in _budget(search).items())
+    shares = ", ".join(f"{UNITS[name]} {share:.0%}" for name, share in _budget(search).items())
     return f"Against all of {html.escape(board.part)}. Upright lines: the budget, {shares}."
 
 
 def _chip_table(manifest: Manifest, board: Board, search: Search | None) -> str:
     rows = []
-    for name, title in _RESOURCES.items():
+    for name, title in UNITS.items():
         known = [figure for figure in manifest.figures if figure.name == name]
         whole, budget = getattr(board, name), _budget(search)[name]
         for figure in sorted(known, key=lambda each: _rank(each.evidence)):
@@ -237,7 +236,7 @@ def _series(manifest: Manifest, board: Board, search: Search, name: str) -> char
     """Return the share of the chip that each folding takes of one resource, in percent."""
     whole, best = getattr(board, name) / 100, manifest.figure(name)
     known = sorted((point.fps, point.resources[name] / whole) for point in search.front if name in point.resources)
-    return charts.Series(_RESOURCES[name], tuple(known), best.value / whole if best else None)
+    return charts.Series(UNITS[name], tuple(known), best.value / whole if best else None)
 
 
 def _about_evidence(findings: Findings) -> str:

@@ -9,7 +9,7 @@ The shortest path within the budgets of several resources at once is found in `p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import zip_longest
 
 import numpy as np
@@ -18,8 +18,10 @@ from fpga_facedet.boards import Board
 from fpga_facedet.compiler import cost, fifos
 from fpga_facedet.compiler.choices import Folding, Layer
 from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget, Resources
+from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.paths import Floats, Indices, Stage, Within, front_of
-from fpga_facedet.compiler.timing import Timing
+from fpga_facedet.compiler.timing import Timing, UnitTiming
+from fpga_facedet.manifest import HLS
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,10 @@ class Space:
         self.layers = list(layers)
         self.stages: list[Stage] = []
         nodes: list[tuple[int, Timing | None]] = [(layers[0].foldings[0].bits_in, None)]
+        before: Layer | None = None
         for layer, behind in zip_longest(layers, layers[1:]):
-            stage, nodes = _stage(layer, nodes, board)
+            stage, nodes = _stage(before, layer, nodes, board)
+            before = layer
             if behind is not None and behind.waiting:
                 stage, nodes = _uncoupled(stage, nodes)
             self.stages.append(stage)
@@ -73,7 +77,7 @@ class Space:
         """The cycles a frame beyond which no folding becomes possible."""
         return int(max(stage.cycles.max() for stage in self.stages))
 
-    @property
+    @cached_property
     def most_resources(self) -> Floats:
         """What no chain takes more of, whatever its foldings, in the order of RESOURCE_NAMES."""
         most: Floats = np.sum([stage.resources.max(axis=0) for stage in self.stages], axis=0)
@@ -99,7 +103,8 @@ class Space:
         `prices` (4,) is that of one of each resource, `limits` (4,) what may be taken of it, infinity for any amount.
         """
         # No chain takes more than this; the search reckons in shares of the limits.
-        limits = np.where(np.isfinite(limits), limits, np.maximum(self.most_resources, 1.0))
+        if not np.isfinite(limits).all():
+            limits = np.where(np.isfinite(limits), limits, np.maximum(self.most_resources, 1.0))
         within = Within.of(self.stages, most_cycles)
         path = None if within is None else within.best(prices * limits, limits)
         return None if path is None else self.chain(path)
@@ -121,23 +126,23 @@ class Space:
 
 
 def _stage(
-    layer: Layer, nodes: list[tuple[int, Timing | None]], board: Board
+    before: Layer | None, layer: Layer, nodes: list[tuple[int, Timing | None]], board: Board
 ) -> tuple[Stage, list[tuple[int, Timing | None]]]:
     """Return the edges of a layer behind `nodes`, and the nodes they lead to."""
 
     @cache
     def joint(bits_out: int, bits_in: int) -> Resources | None:
-        return _joint(bits_out, bits_in, layer, board)
+        return _joint(bits_out, bits_in, before, layer, board)
 
     groups = _undominated(layer.foldings)
     targets: dict[tuple[int, Timing], int] = {}
     blocks: list[tuple[int, int, int, list[int], Resources]] = []
-    for source, (bits, before) in enumerate(nodes):
+    for source, (bits, carried) in enumerate(nodes):
         for (bits_in, bits_out, timing), choices in groups.items():
             between = joint(bits, bits_in)
             if between is None:
                 continue
-            placed = timing.behind(before)
+            placed = timing.behind(carried)
             target = targets.setdefault((bits_out, placed.carried), len(targets))
             blocks.append((source, target, placed.cycles, choices, between))
     sizes = [len(choices) for *_, choices, _ in blocks]
@@ -174,16 +179,32 @@ def _undominated(foldings: Sequence[Folding]) -> dict[tuple[int, int, Timing], l
     }
 
 
-def _joint(bits_out: int, bits_in: int, layer: Layer, board: Board) -> Resources | None:
-    """Return what stands between two layers: a width converter, and before or behind it the FIFO of a convolution."""
-    between = cost.converter(bits_out, bits_in)
-    if between is None or not layer.waiting:
-        return between
-    return between + min(
-        (_fifo(layer, bits, board) for bits in {bits_out, bits_in}), key=lambda one: one.share_of(board)
-    )
+def _joint(bits_out: int, bits_in: int, before: Layer | None, layer: Layer, board: Board) -> Resources | None:
+    """Return what stands between two layers: a width converter, and before or behind it the FIFO of a convolution.
+
+    Both are HLS where both layers are.
+    """
+    in_hls = before is not None and before.style == layer.style == HLS
+    if not layer.waiting:
+        return hls_cost.converter(bits_out, bits_in) if in_hls else cost.converter(bits_out, bits_in)
+    # `fifos.insert_fifos` chooses the place and the memory alike, whatever the style.
+    place = min((bits_in, bits_out), key=lambda bits: _fifo(_beats(layer, bits), bits, board).share_of(board))
+    places = fifos.roomiest(_beats(layer, place), place, board)
+    if not in_hls:
+        between = cost.converter(bits_out, bits_in)
+        return None if between is None else between + _fifo(places, place, board)
+    if place != bits_in:
+        return hls_cost.converter(bits_out, bits_in, places)
+    between = hls_cost.converter(bits_out, bits_in)
+    timing = layer.foldings[0].timing
+    # The stream in front of a matrix unit holds a vector anyway: here, where no window stands before it, a pixel.
+    vector = layer.pixel_bits // bits_in if isinstance(timing, UnitTiming) else 0
+    return None if between is None else between + hls_cost.deepening(bits_in, vector, places)
 
 
-def _fifo(layer: Layer, bits: int, board: Board) -> Resources:
-    places = math.ceil(layer.waiting * layer.pixel_bits / bits)
+def _beats(layer: Layer, bits: int) -> int:
+    return math.ceil(layer.waiting * layer.pixel_bits / bits)
+
+
+def _fifo(places: int, bits: int, board: Board) -> Resources:
     return cost.fifo(places, bits, fifos.cheapest_memory(places, bits, board))

@@ -10,7 +10,7 @@ FINN's, so that whatever knows its FIFOs knows these.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finn.custom_op.fpgadataflow.rtl.streamingfifo_rtl import StreamingFIFO_rtl as FinnStreamingFIFO
+from finn.custom_op.fpgadataflow.rtl import streamingfifo_rtl
 
 from fpga_facedet.compiler import rtllib
 
@@ -44,7 +44,7 @@ endmodule
 """
 
 
-class StreamingFIFO_rtl(FinnStreamingFIFO):  # noqa: N801 - FINN's names end in their backend
+class StreamingFIFO_rtl(streamingfifo_rtl.StreamingFIFO_rtl):  # noqa: N801 - FINN's names end in their backend
     """A queue of `depth` beats, 3 or more; `ram_style` is "distributed" (LUT memory) or "block" (block RAM, 4 or more).
 
     A beat is as wide as its values: the zeros that pad a stream to whole bytes are not stored.

@@ -17,7 +17,7 @@ from typing import Any
 
 from fpga_facedet.boards import Board, get_board
 from fpga_facedet.compiler import layout
-from fpga_facedet.compiler.cost import Resources
+from fpga_facedet.compiler.cost import UNITS, Resources
 from fpga_facedet.compiler.hls.verilog import hls_segments
 from fpga_facedet.compiler.report_findings import SOURCES_KEY, SYNTHESIS_FILE
 from fpga_facedet.errors import InternalError, UserError
@@ -29,7 +29,6 @@ from fpga_facedet.synthesis import yosys
 SYNTHESIZED = "synthesized"
 VERSION_KEY = "yosys"
 """In the manifest's versions: which yosys the figures are from."""
-_UNITS = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSP slices"}
 
 _JOINING = re.compile(
     r"^module (\w+) \(.*?input\t\[(\d+):0\]  s_axis_tdata.*?^\);\n(.*?)^\tassign\tm_axis_tdata", re.M | re.S
@@ -86,7 +85,7 @@ class Synthesis:
         used, available = self.used, self.available.to_dict()
         total = used.to_dict() if used else None
         return {
-            **{name: {"used": total[name], "available": available[name]} if total else None for name in _UNITS},
+            **{name: {"used": total[name], "available": available[name]} if total else None for name in UNITS},
             "evidence": SYNTHESIZED,
             "part": self.part,
             "tool": self.tool,
@@ -107,7 +106,7 @@ class Synthesis:
                 [*lines, f"LUTs, flip-flops, block RAMs and DSPs of the whole: not measured ({self.tool})."]
             )
         return "\n".join(
-            f"{_UNITS[name]}: {value:,g} of {available[name]:,g}, {value / available[name]:.0%} "
+            f"{UNITS[name]}: {value:,g} of {available[name]:,g}, {value / available[name]:.0%} "
             f"({SYNTHESIZED}, {self.tool})"
             for name, value in used.to_dict().items()
         )
@@ -181,10 +180,10 @@ def record(folder: Path, manifest: Manifest, board: Board, synthesis: Synthesis)
     from fpga_facedet.compiler import report as pages
 
     # Where layers are HLS there is no earlier sum of ours, but there may be one by Vitis HLS.
-    ours = () if hls_segments(manifest) else _UNITS
+    ours = () if hls_segments(manifest) else UNITS
     kept = tuple(figure for figure in manifest.figures if figure.evidence != SYNTHESIZED or figure.name not in ours)
     total = synthesis.used.to_dict() if synthesis.used else {}
-    figures = tuple(Figure(name, value, _UNITS[name], SYNTHESIZED) for name, value in total.items())
+    figures = tuple(Figure(name, value, UNITS[name], SYNTHESIZED) for name, value in total.items())
     versions = manifest.versions | {VERSION_KEY: synthesis.tool}
     manifest = replace(manifest, figures=kept + figures, versions=versions)
     write_json(folder / SYNTHESIS_FILE, synthesis.to_dict())

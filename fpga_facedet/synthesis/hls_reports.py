@@ -13,6 +13,7 @@ from typing import Any
 
 from fpga_facedet.boards import get_board
 from fpga_facedet.compiler import layout
+from fpga_facedet.compiler.cost import UNITS
 from fpga_facedet.compiler.hls.verilog import changed_source, hls_segments, vitis_command
 from fpga_facedet.compiler.hls.vitis_tcl import MADE_FROM, VITIS
 from fpga_facedet.errors import UserError
@@ -24,10 +25,10 @@ VERSION_KEY = "vitis-hls"
 _AGGREGATE, _MODULE = "csynth.xml", "_csynth.xml"
 # Our name, its name in C synthesis's report, its name in that of Vivado's run, our unit.
 _RESOURCES = (
-    ("lut", "LUT", "LUT", "LUTs"),
-    ("ff", "FF", "FF", "flip-flops"),
-    ("bram18", "BRAM_18K", "BRAM", "18-kbit block RAMs"),
-    ("dsp", "DSP", "DSP", "DSP48E1 slices"),
+    ("lut", "LUT", "LUT", UNITS["lut"]),
+    ("ff", "FF", "FF", UNITS["ff"]),
+    ("bram18", "BRAM_18K", "BRAM", UNITS["bram18"]),
+    ("dsp", "DSP", "DSP", UNITS["dsp"]),
 )
 _VIVADO_RUNS = (("export_impl.xml", ROUTED), ("export_syn.xml", SYNTHESIZED))
 

@@ -7,6 +7,7 @@ headings they stand under, for their number differs between versions.
 import re
 from pathlib import Path
 
+from fpga_facedet.compiler.cost import UNITS
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import Figure
 from fpga_facedet.synthesis.tcl import POWER_REPORT, TIMING_REPORT, UTILIZATION_REPORT
@@ -14,10 +15,10 @@ from fpga_facedet.synthesis.tcl import POWER_REPORT, TIMING_REPORT, UTILIZATION_
 EVIDENCE = "routed"
 # Row of the table, our name, our unit, and how many of ours one of theirs is (a block RAM tile is two of 18 kbit).
 _USED = (
-    ("Slice LUTs", "lut", "LUTs", 1.0),
-    ("Slice Registers", "ff", "flip-flops", 1.0),
-    ("Block RAM Tile", "bram18", "18-kbit block RAMs", 2.0),
-    ("DSPs", "dsp", "DSP48E1 slices", 1.0),
+    ("Slice LUTs", "lut", UNITS["lut"], 1.0),
+    ("Slice Registers", "ff", UNITS["ff"], 1.0),
+    ("Block RAM Tile", "bram18", UNITS["bram18"], 2.0),
+    ("DSPs", "dsp", UNITS["dsp"], 1.0),
 )
 _SLACKS = (("WNS(ns)", "setup_slack"), ("WHS(ns)", "hold_slack"))
 _POWER = re.compile(r"\|\s*Total On-Chip Power \(W\)\s*\|\s*([0-9.]+)\s*\|")

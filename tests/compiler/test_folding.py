@@ -7,14 +7,17 @@ from itertools import pairwise
 import pytest
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import folding, power
+from fpga_facedet.compiler import fifos, folding, power
 from fpga_facedet.compiler.choices import cycles_by_layer, layers_of
-from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget
+from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget, Resources
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.compiler.folding import Found, Request
+from fpga_facedet.compiler.hls import cost as hls_cost
+from fpga_facedet.compiler.hls.styles import Styles, segments
 from fpga_facedet.compiler.matrix_units import ADDERS, multiplier_of
 from fpga_facedet.compiler.search import Space, limits_of, vector_of
 from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import HLS, RTL
 from tests.compiler.conftest import Built
 
 
@@ -136,6 +139,15 @@ def test_without_a_target_takes_the_best_that_fits(space: Space, board: Board) -
 def test_a_network_that_fits_at_no_speed(space: Space, board: Board) -> None:
     with pytest.raises(UserError, match=r"does not fit TUL PYNQ-Z2 at any speed: it needs [\d,]+ LUTs of 425; make"):
         folding.find(space, replace(board, lut=500), Request())
+    with pytest.raises(UserError, match=r"LUTs of 532; make the network smaller or raise the budget \(--budget\)\.$"):
+        folding.find(space, board, Request(budget=Budget(lut=0.01)))
+    with pytest.raises(UserError, match=r"LUTs of 500; make the network smaller\.$"):
+        folding.find(space, replace(board, lut=500), Request(budget=Budget(lut=1.0, ff=1.0, bram18=1.0, dsp=1.0)))
+
+
+def test_a_rate_next_to_zero_is_the_cheapest_of_all(space: Space, board: Board) -> None:
+    slowest, slow = (folding.find(space, board, Request(fps)) for fps in (1e-310, 1e-3))
+    assert slowest.chain == slow.chain
 
 
 def test_folds_the_graph_as_found(built: Built, board: Board) -> None:
@@ -161,6 +173,25 @@ def test_each_layer_by_its_own_style(built: Built, board: Board) -> None:
         multipliers = {multiplier_of(node) for node in graph.graph.node if node.op_type.startswith("MVAU")}
     assert multipliers == {"dsp"} and found.fps >= 20_000
     assert all(folding_.multiplier != ADDERS for layer in layers for folding_ in layer.foldings)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [Styles.rtl(), Styles.hls(), Styles(RTL, (("*_2", HLS), ("FMPadding_*", HLS)))],
+    ids=["rtl", "hls", "both"],
+)
+@pytest.mark.parametrize(
+    "wanted", [Request(200), Request(20_000), Request(math.inf, "lut")], ids=["slow", "fast", "max"]
+)
+def test_the_build_takes_what_the_search_said(built: Built, board: Board, chosen: Styles, wanted: Request) -> None:
+    """Converters and FIFOs included, each in its style."""
+    graph = built.graph("specialise")
+    with finn_session():
+        graph, found = folding.fold(graph, board, wanted, chosen.of_graph(graph), 4096)
+        graph = fifos.insert_fifos(fifos.insert_converters(graph, board.part), board)
+        parts = segments(graph, chosen.of_graph(graph))
+        total = sum(hls_cost.by_node(graph, parts, board).values(), Resources())
+    assert vector_of(total) == pytest.approx(vector_of(found.chain.used), rel=1e-9)
 
 
 def test_no_beat_is_wider_than_asked(built: Built, board: Board) -> None:

@@ -9,7 +9,8 @@ from fpga_facedet.boards import Board
 from fpga_facedet.compiler import paths, search
 from fpga_facedet.compiler.choices import Folding, Layer
 from fpga_facedet.compiler.cost import Resources, converter, fifo
-from fpga_facedet.compiler.fifos import cheapest_memory
+from fpga_facedet.compiler.fifos import cheapest_memory, roomiest
+from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.search import Chain, Space
 from fpga_facedet.compiler.timing import PaddingTiming, Timing, UnitTiming, WindowTiming
 
@@ -59,9 +60,11 @@ def every_chain(layers: list[Layer], board: Board) -> list[tuple[int, np.ndarray
             if joint is None:
                 break
             if layer.waiting:
-                beats = {bits: -(-layer.waiting * layer.pixel_bits // bits) for bits in (width, folding.bits_in)}
-                places = [fifo(count, bits, cheapest_memory(count, bits, board)) for bits, count in beats.items()]
-                joint += min(places, key=lambda place: place.share_of(board))
+                beats = {bits: -(-layer.waiting * layer.pixel_bits // bits) for bits in (folding.bits_in, width)}
+                taken = {bits: fifo(count, bits, cheapest_memory(count, bits, board)) for bits, count in beats.items()}
+                place = min(taken, key=lambda bits: taken[bits].share_of(board))
+                places = roomiest(beats[place], place, board)
+                joint += fifo(places, place, cheapest_memory(places, place, board))
             source = folding.timing.behind(source)
             cycles, width = max(cycles, source.cycles), folding.bits_out
             used += search.vector_of(joint) + search.vector_of(folding.cost)
@@ -87,6 +90,37 @@ def test_finds_the_cheapest_chain_of_all(seed: int, board: Board) -> None:
         if found is not None:
             check(found, most, limits)
             assert search.vector_of(found.used) @ prices == pytest.approx(min(fitting), rel=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("others", [1e6, np.inf])
+def test_a_scarce_resource_may_be_worth_any_number_of_luts(seed: int, others: float, board: Board) -> None:
+    """A block RAM spared costs a thousand LUTs: all of the limit is worth 100,000 of what is minimised."""
+    random = np.random.default_rng(seed)
+    bram18, dsp = random.integers(0, 12, (2, 24, 12))
+    lut = np.round(4_000 * random.random((24, 12)) + 30_000 / (1 + bram18 + dsp))
+    ways = np.stack([lut, bram18, dsp], axis=2)
+    blocks, slices = (int(amount.min(axis=1).sum() + 60) for amount in (bram18, dsp))
+    pipeline = [
+        Layer(str(number), "rtl", [Folding((), 8, 8, Timing(10), Resources(lut=a, bram18=b, dsp=c)) for a, b, c in way])
+        for number, way in enumerate(ways.tolist())
+    ]
+    found = Space(pipeline, board).cheapest(10, np.array([1.0, 0, 0, 0]), np.array([others, 1, blocks, slices]))
+    assert found is not None and found.used.bram18 <= blocks and found.used.dsp <= slices
+    assert found.used.lut == pytest.approx(knapsack(ways, blocks, slices), rel=1.1e-4)
+
+
+def knapsack(ways: np.ndarray, blocks: int, slices: int) -> float:
+    """Return the fewest LUTs of one way a layer, (layers, ways, 3), for every number of blocks and slices in turn."""
+    least = np.full((blocks + 1, slices + 1), np.inf)
+    least[0, 0] = 0
+    for layer in ways:
+        more = np.full_like(least, np.inf)
+        for lut, block, one in layer:
+            b, d = int(block), int(one)
+            more[b:, d:] = np.minimum(more[b:, d:], least[: blocks + 1 - b, : slices + 1 - d] + lut)
+        least = more
+    return float(least.min())
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -137,3 +171,10 @@ def test_more_labels_than_are_kept_still_give_a_chain_within_the_limits(
     found = Space(pipeline, board).cheapest(10**6, np.ones(4), limits)
     assert fitting and found is not None
     assert min(fitting) <= search.vector_of(found.used).sum() <= 1.1 * min(fitting)
+
+
+def test_a_fifo_before_an_hls_converter_is_the_stream_that_the_converter_reads(board: Board) -> None:
+    source, layer = (Layer(name, "hls", [Folding((), 4, 4, Timing(1), Resources())], 400, 96) for name in "ab")
+    joint = search._joint(96, 4, source, layer, board)
+    places = roomiest(400, 96, board)
+    assert joint == hls_cost.converter(96, 4, places) != hls_cost.converter(96, 4)

@@ -85,7 +85,7 @@ def test_cycles_and_resources_are_those_of_the_reports(synthesized: Make) -> Non
     assert figures(report) == {
         "cycles_per_frame": (54, "cycles", "synthesized"), "fps": (1851851.9, "frames/s", "synthesized"),
         "lut": (678, "LUTs", "synthesized"), "ff": (345, "flip-flops", "synthesized"),
-        "bram18": (1, "18-kbit block RAMs", "synthesized"), "dsp": (2, "DSP48E1 slices", "synthesized"),
+        "bram18": (1, "18-kbit block RAMs", "synthesized"), "dsp": (2, "DSP slices", "synthesized"),
         "clock_period": (7.312, "ns", "synthesized"),
     }  # fmt: skip
     assert report.command is None and report.notes == ()
@@ -301,7 +301,7 @@ def test_it_can_be_read_by_a_person_and_a_program(synthesized: Make) -> None:
         "layer                   style  cycles a frame  LUT  BRAM18  DSP  evidence\n"
         "StreamingMaxPool_rtl_0  rtl                48   90       0    0  estimated\n"
         "MVAU_0                  hls                54  678       1    2  synthesized\n"
-        "facedet_hls_1: 678 of 53,200 LUTs, 345 of 106,400 flip-flops, 1 of 280 18-kbit block RAMs, 2 of 220 DSP48E1 "
+        "facedet_hls_1: 678 of 53,200 LUTs, 345 of 106,400 flip-flops, 1 of 280 18-kbit block RAMs, 2 of 220 DSP "
         "slices; clock 7.312 ns of 10 ns (synthesized, Vitis HLS 2022.1)"
     )
     found = json.loads(json.dumps(report.to_dict()))

@@ -203,7 +203,7 @@ def spoiled(folder: Path, name: str, old: str, new: str) -> Path:
 
 
 FLAWS = {
-    "weight": ("MVAU_2.hpp", r"\{\{-?[1-9]\d*\}", "{{0}", "MVAU_2"),
+    "weight": ("MVAU_2.hpp", r"\{-?[1-9]\d*\b", "{0", "MVAU_2"),
     "threshold": ("Thresholding_1.hpp", r"\{\{\{[1-9]\d*\}", "{{{0}", "Thresholding_1"),
     "lanes": ("facedet/matrix_vector.hpp", r"sums\.lane\[pe\]", "sums.lane[PE - 1 - pe]", "MVAU_0"),
 }

@@ -8,11 +8,12 @@ compared with them: all that comes out is `estimated`, until a report of Vitis H
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.compiler import cost
-from fpga_facedet.compiler.cost import LUTRAM_DEPTH, RESOURCE_NAMES, Resources
-from fpga_facedet.compiler.hls.calls import HlsLayer, Search
+from fpga_facedet.compiler.cost import LUTRAM_DEPTH, RESOURCE_NAMES, Budget, Resources
+from fpga_facedet.compiler.hls.calls import HlsLayer, Search, Stream, Values, WidthConverter
 from fpga_facedet.compiler.hls.plan import plan
 from fpga_facedet.compiler.hls.styles import Segment, layer_name
 from fpga_facedet.errors import UserError
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SEARCH_LUTRAM_WORDS = 512
 """Tables of a search up to this many words lie in LUTs (thresholds.hpp)."""
+
+_MARGIN = 1e-6
+"""What an estimate may exceed a budget by: sums of fractions in another order."""
 
 _CONTROL = 60
 """LUTs of a loop that starts, counts, stalls with its streams and ends; flip-flops likewise."""
@@ -46,10 +50,36 @@ def resources(call: HlsLayer) -> Resources:
     return Resources(lut=_CONTROL, ff=_CONTROL + moving) + stream + _ESTIMATES[call.function](call)
 
 
-def by_node(graph: "ModelWrapper", segments: Sequence[Segment]) -> dict[str, Resources]:
+def converter(bits_in: int, bits_out: int, places: int = 0) -> Resources | None:
+    """Return what a width converter and the stream in front of it cost, that stream of `places` beats or the fewest.
+
+    None where neither width divides the other; nothing where both agree.
+    """
+    if max(bits_in, bits_out) % min(bits_in, bits_out):
+        return None
+    if bits_in == bits_out:
+        return Resources()
+    bit = Values(1, signed=False)
+    source, result = (Stream("", bit, width, 1) for width in (bits_in, bits_out))
+    source = replace(source, depth=max(source.depth, places))
+    return resources(WidthConverter("", source, result, 1))
+
+
+def deepening(width: int, beats: int, places: int) -> Resources:
+    """Return what a FIFO of `places` adds to the stream in front of a layer that holds `beats` or the fewest anyway.
+
+    A stream in block RAM takes fewer LUTs than a wide one in registers, so that it may be less than nothing.
+    """
+    fewest = max(Stream.depth, beats)
+    deep, shallow = _stream(max(fewest, places), width), _stream(fewest, width)
+    return Resources(**{name: getattr(deep, name) - getattr(shallow, name) for name in RESOURCE_NAMES})
+
+
+def by_node(graph: "ModelWrapper", segments: Sequence[Segment], board: "Board | None" = None) -> dict[str, Resources]:
     """Return the estimate for each node of a folded graph by its name, each in its style.
 
-    HLS FIFOs cost nothing by themselves: the stream in front of the layer behind them is theirs.
+    HLS FIFOs cost nothing by themselves: the stream in front of the layer behind them is theirs. RTL multiplies with
+    the DSP slices of `board`, those of a 7-series chip where None.
     """
     found: dict[str, Resources] = {}
     for segment in segments:
@@ -58,21 +88,28 @@ def by_node(graph: "ModelWrapper", segments: Sequence[Segment]) -> dict[str, Res
             own = {node.name: calls.get(layer_name(node)) for node in segment.nodes}
             found |= {name: resources(call) if call else Resources() for name, call in own.items()}
         else:
-            found |= {node.name: cost.resources(node, graph) for node in segment.nodes}
+            found |= {node.name: cost.resources(node, graph, board) for node in segment.nodes}
     return found
 
 
-def check_fits(graph: "ModelWrapper", segments: Sequence[Segment], board: "Board") -> None:
-    """Raise UserError where an accelerator with HLS layers is estimated to be too large for the board."""
+def check_fits(
+    graph: "ModelWrapper", segments: Sequence[Segment], board: "Board", budget: Budget | None = None
+) -> None:
+    """Raise UserError where an accelerator with HLS layers is estimated to be too large for the budget of the board.
+
+    The budget is all of the board where None.
+    """
     if all(segment.style != HLS for segment in segments):
         return
-    total = sum(by_node(graph, segments).values(), Resources())
+    total = sum(by_node(graph, segments, board).values(), Resources())
+    whole = board.title if budget is None else f"the budget on {board.title}"
     titles = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "dsp": "DSPs"}
     for kind in RESOURCE_NAMES:
-        needed, there, title = math.ceil(getattr(total, kind)), getattr(board, kind), titles[kind]
-        if needed > there:
+        allowed = getattr(board, kind) * (1.0 if budget is None else getattr(budget, kind))
+        needed, there, title = math.ceil(getattr(total, kind)), math.floor(allowed + _MARGIN), titles[kind]
+        if getattr(total, kind) > allowed + _MARGIN > there:
             raise UserError(
-                f"With these layers in HLS the accelerator takes {needed:,} of the {there:,} {title} of {board.title} "
+                f"With these layers in HLS the accelerator takes {needed:,} of the {there:,} {title} of {whole} "
                 "(estimated); choose RTL for some of them, or fold for fewer frames a second (--target-fps)."
             )
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler.cost import LUTRAM_DEPTH, Resources
+from fpga_facedet.compiler import choices
+from fpga_facedet.compiler import cost as rtl_cost
+from fpga_facedet.compiler.cost import LUTRAM_DEPTH, RESOURCE_NAMES, Budget, Resources
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.compiler.hls import cost, styles
 from fpga_facedet.compiler.hls.calls import (
@@ -23,6 +25,7 @@ from fpga_facedet.compiler.hls.calls import (
 from fpga_facedet.compiler.hls.library import headers
 from fpga_facedet.compiler.hls.plan import plan
 from fpga_facedet.compiler.hls.styles import Styles
+from fpga_facedet.compiler.matrix_units import DSP
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import HLS, RTL
 from tests.compiler.conftest import Built
@@ -127,6 +130,18 @@ def test_each_part_costs_what_its_style_does(built: Built) -> None:
     assert mixed["MVAU_rtl_1"] == rtl["MVAU_rtl_1"] != hls["MVAU_rtl_1"]
 
 
+def test_rtl_multiplies_with_the_boards_own_slices(built: Built, board: Board) -> None:
+    """A DSP48E2 packs the products of 4 bits as a DSP48E1 does not: the part decides."""
+    graph = built.graph("specialise")
+    larger = replace(board, part="xczu3eg-sbva484-1-e")
+    with finn_session():
+        choices.apply(graph.get_node_from_name("MVAU_rtl_1"), {"PE": 4, "SIMD": 3}, DSP)
+        parts = styles.segments(graph, Styles.rtl().of_graph(graph))
+        found = cost.by_node(graph, parts, larger)
+        assert found == {node.name: rtl_cost.resources(node, graph, larger) for node in graph.graph.node}
+        assert found != cost.by_node(graph, parts, board)
+
+
 def test_registers_of_a_layer_grow_with_what_is_kept() -> None:
     shallow, wide = cost.resources(matrix(2, 1, 4, 9, 8, 8)), cost.resources(matrix(2, 1, 8, 9, 8, 8))
     assert 0 < shallow.ff < wide.ff
@@ -147,6 +162,11 @@ def test_what_does_not_fit_is_named(kind: str, title: str, built: Built, board: 
         cost.check_fits(graph, parts, replace(board, **{kind: exact}))
         with pytest.raises(UserError, match=rf"takes {exact:,} of the {exact - 1:,} {title} of TUL PYNQ-Z2"):
             cost.check_fits(graph, parts, replace(board, **{kind: exact - 1}))
+        half, limit = Budget(**{kind: 0.5}), 2 * exact
+        whole = dict.fromkeys(RESOURCE_NAMES, 10**9)
+        cost.check_fits(graph, parts, replace(board, **whole | {kind: limit}), half)
+        with pytest.raises(UserError, match=rf"takes {exact:,} of the {exact - 1:,} {title} of the budget on TUL"):
+            cost.check_fits(graph, parts, replace(board, **whole | {kind: limit - 2}), half)
         rtl = styles.segments(graph, Styles.rtl().of_graph(graph))
         cost.check_fits(graph, rtl, replace(board, lut=1))
 
