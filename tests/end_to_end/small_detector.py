@@ -32,7 +32,8 @@ def build(folder: Path) -> SimulatedShell:
     """Write model and `accelerator/` to `folder`, and build the simulator of the overlay around it."""
     from fpga_facedet.boards import get_board
     from fpga_facedet.compiler import flow
+    from fpga_facedet.compiler.folding import Request
 
     export(folder / "model.onnx")
-    flow.build(folder / "model.onnx", get_board("pynq-z2"), folder / "accelerator", FPS)
+    flow.build(folder / "model.onnx", get_board("pynq-z2"), folder / "accelerator", Request(FPS))
     return compile_shell(folder / "accelerator", folder / "simulator")

@@ -4,6 +4,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -29,15 +30,20 @@ def result(seq=0, name="b/z.png"):
     return Result(Frame(seq, 1.5, picture(seq), name), FACES)
 
 
-@pytest.fixture
+@contextmanager
 def no_room():
-    """A file size limit of 64 KiB for this process: writes past it fail as on a full disk."""
+    """A file size limit of 64 KiB for this process: writes past it fail as on a full disk.
+
+    Not longer than for what is tested: pytest's own log may be a file, and longer than that.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_a_line_has_exactly_the_fields_others_rely_on(tmp_path):
@@ -149,9 +155,9 @@ def test_a_full_device_is_an_error_in_one_sentence():
     sink.close(complete=False)
 
 
-def test_a_disk_that_fills_up_keeps_the_lines_before(tmp_path, no_room):
+def test_a_disk_that_fills_up_keeps_the_lines_before(tmp_path):
     sink = JsonLinesSink(tmp_path / "faces.jsonl", still=True)
-    with pytest.raises(UserError, match=r"faces\.jsonl: the disk is full"):
+    with no_room(), pytest.raises(UserError, match=r"faces\.jsonl: the disk is full"):
         for seq in range(10_000):
             sink.send(result(seq))
     sink.close(complete=False)
@@ -160,9 +166,9 @@ def test_a_disk_that_fills_up_keeps_the_lines_before(tmp_path, no_room):
     assert not (tmp_path / "faces.jsonl").exists()
 
 
-def test_an_annotated_picture_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, no_room):
+def test_an_annotated_picture_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     noise = np.random.default_rng(1).integers(0, 256, (300, 300, 3)).astype(np.uint8)
-    with pytest.raises(UserError, match="the disk is full"):
+    with no_room(), pytest.raises(UserError, match="the disk is full"):
         AnnotatedSink(tmp_path, still=True).send(Result(Frame(0, 0.0, noise, "noise.png"), FACES))
     assert list(tmp_path.iterdir()) == []
 
