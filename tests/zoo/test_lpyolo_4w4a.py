@@ -101,4 +101,4 @@ def test_its_hls_layers_are_the_model(lpyolo_hls_accelerator: Path, tmp_path: Pa
     np.testing.assert_array_equal(raw, golden.infer(frames))
     result = verify(accelerator, frames=1, layers="hls")
     assert result.equal and result.total_bytes == 3042
-    assert isinstance(result, HlsVerifyResult) and result.values > 20e6
+    assert isinstance(result, HlsVerifyResult) and result.values > 15e6
