@@ -17,7 +17,7 @@ from qonnx.core.datatype import BaseDataType, DataType
 from qonnx.custom_op.registry import getCustomOp
 from qonnx.transformation.base import Transformation
 
-from fpga_facedet.compiler import rtllib
+from fpga_facedet.compiler import own_modules, rtllib
 from fpga_facedet.compiler.cost import LUTRAM_DEPTH, Resources, memory
 from fpga_facedet.errors import UserError
 
@@ -146,9 +146,7 @@ class StreamingMaxPool_rtl(RTLBackend):  # noqa: N801 - FINN's names end in thei
 
     def code_generation_ipi(self) -> list[str]:
         """Return the commands that put this module into a Vivado block design."""
-        files = [f"add_files -norecurse {path}" for path in self.get_rtl_file_list(abspath=True)]
-        name = self.get_nodeattr("gen_top_module")
-        return [*files, f"create_bd_cell -type module -reference {name} {self.onnx_node.name}"]
+        return own_modules.block_design_commands(self)
 
     def get_rtl_file_list(self, abspath: bool = False) -> list[str]:
         """Return the sources: `maxpool_2x2.sv` and the wrapper that `generate_hdl` wrote."""
@@ -175,9 +173,7 @@ class StreamingMaxPool_rtl(RTLBackend):  # noqa: N801 - FINN's names end in thei
             ram_style="distributed" if self.get_buffer_depth() <= LUTRAM_DEPTH else "block",
         )
         (Path(folder) / f"{name}.v").write_text(text)
-        self.set_nodeattr("gen_top_module", name)
-        self.set_nodeattr("ipgen_path", folder)
-        self.set_nodeattr("ip_path", folder)
+        own_modules.note_generated(self, name, folder)
 
 
 class InferMaxPool(Transformation):

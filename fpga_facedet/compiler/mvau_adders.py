@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from finn.custom_op.fpgadataflow.rtl.matrixvectoractivation_rtl import MVAU_rtl
 
-from fpga_facedet.compiler import adder_graph, adder_source
+from fpga_facedet.compiler import adder_graph, adder_source, own_modules
 from fpga_facedet.errors import InternalError
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class MVAUAdders_rtl(MVAU_rtl):  # noqa: N801 - FINN's names end in their backen
 
     def code_generation_ipi(self) -> list[str]:
         """Return the commands that put this module into a Vivado block design."""
-        files = [f"add_files -norecurse {path}" for path in self.get_rtl_file_list(abspath=True)]
-        name = self.get_nodeattr("gen_top_module")
-        return [*files, f"create_bd_cell -type module -reference {name} {self.onnx_node.name}"]
+        return own_modules.block_design_commands(self)
 
     def generate_hdl(self, model: "ModelWrapper", fpgapart: str, clk: float) -> None:
         """Write the module with FINN's port names into `code_gen_dir_ipgen`."""
@@ -88,6 +86,4 @@ class MVAUAdders_rtl(MVAU_rtl):  # noqa: N801 - FINN's names end in their backen
             self.graph(model), name, self.get_input_datatype().bitwidth(), self.get_output_datatype().bitwidth()
         )
         (Path(folder) / f"{name}.sv").write_text(text)
-        self.set_nodeattr("gen_top_module", name)
-        self.set_nodeattr("ipgen_path", folder)
-        self.set_nodeattr("ip_path", folder)
+        own_modules.note_generated(self, name, folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from finn.custom_op.fpgadataflow.rtl.matrixvectoractivation_rtl import MVAU_rtl
 
-from fpga_facedet.compiler import rtllib
+from fpga_facedet.compiler import own_modules, rtllib
 from fpga_facedet.compiler.cost import LUTRAM_DEPTH
 from fpga_facedet.errors import InternalError
 
@@ -114,9 +114,7 @@ class MVAULut_rtl(MVAU_rtl):  # noqa: N801 - FINN's names end in their backend
 
     def code_generation_ipi(self) -> list[str]:
         """Return the commands that put this module into a Vivado block design."""
-        files = [f"add_files -norecurse {path}" for path in self.get_rtl_file_list(abspath=True)]
-        name = self.get_nodeattr("gen_top_module")
-        return [*files, f"create_bd_cell -type module -reference {name} {self.onnx_node.name}"]
+        return own_modules.block_design_commands(self)
 
     def generate_hdl(self, model: "ModelWrapper", fpgapart: str, clk: float) -> None:
         """Write the weights and the wrapper with FINN's port names into `code_gen_dir_ipgen`.
@@ -148,9 +146,7 @@ class MVAULut_rtl(MVAU_rtl):  # noqa: N801 - FINN's names end in their backend
             bus_out=self.get_outstream_width_padded(),
         )
         (folder / f"{name}_wrapper.v").write_text(text)
-        self.set_nodeattr("gen_top_module", name)
-        self.set_nodeattr("ipgen_path", str(folder))
-        self.set_nodeattr("ip_path", str(folder))
+        own_modules.note_generated(self, name, folder)
 
     def unsupported(self) -> str | None:
         """Return what of this node the hardware cannot do, as a part of a sentence; None where it can do all."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from finn.custom_op.fpgadataflow.rtl import streamingfifo_rtl
 
-from fpga_facedet.compiler import rtllib
+from fpga_facedet.compiler import own_modules, rtllib
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
@@ -68,6 +68,4 @@ class StreamingFIFO_rtl(streamingfifo_rtl.StreamingFIFO_rtl):  # noqa: N801 - FI
             ram_style=self.get_nodeattr("ram_style"),
         )
         (Path(folder) / f"{name}.v").write_text(text)
-        self.set_nodeattr("gen_top_module", name)
-        self.set_nodeattr("ipgen_path", folder)
-        self.set_nodeattr("ip_path", folder)
+        own_modules.note_generated(self, name, folder)
