@@ -3,7 +3,7 @@
 The weights are random (what a network reaches hardly depends on them), the normalisations of both signs. Two
 processes share the widths between them. Prints a Markdown table, the one of docs/compiler.md, and writes it with --out.
 
-    python benchmarks/widths.py --out table.md
+    python -m benchmarks.widths --out table.md
 """
 
 import argparse
@@ -24,33 +24,16 @@ from fpga_facedet.spec import DetectorSpec
 WIDTHS = ((2, 4), (3, 5), (4, 2), (4, 4), (6, 4), (8, 3))
 """Bits of weights and of activations; the first and the last layer have 8-bit weights in each."""
 
-SEED = 7
-
 
 def export(bits: tuple[int, int], folder: Path) -> Path:
     """Write LPYOLO's network with random weights of `bits`, weights and activations, into `folder`; return the file."""
-    import torch
-
-    from fpga_facedet.network.export import export_qonnx
-    from fpga_facedet.network.tinyyolo import TinyYolo
+    from benchmarks import random_network
 
     name = "{}w{}a".format(*bits)
     shape = tomllib.loads(zoo.spec_path(zoo.DEFAULT_MODEL).read_text(encoding="utf-8"))
     widths = {**shape["bits"], "weight": bits[0], "activation": bits[1]}
     spec = DetectorSpec.from_dict({**shape, "name": name, "bits": widths})
-    torch.manual_seed(SEED)
-    network = TinyYolo(spec)
-    with torch.no_grad():
-        for block in network.blocks:
-            block.norm.running_mean.normal_(0, 0.3)
-            block.norm.running_var.uniform_(0.4, 1.2)
-            block.norm.weight.uniform_(-1.6, 1.6)
-            block.norm.bias.normal_(0.5, 0.3)
-        network.head.weight.normal_(0, 0.3)
-        network.head.bias.normal_(0, 0.3)
-    path = folder / f"{name}.onnx"
-    export_qonnx(network, spec, path)
-    return path
+    return random_network.export(spec, folder / f"{name}.onnx")
 
 
 def rows_of(bits: tuple[int, int]) -> tuple[str, float]:

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-import torch
-
-from fpga_facedet.network.export import export_qonnx
-from fpga_facedet.network.tinyyolo import TinyYolo
+from benchmarks import random_network
 from fpga_facedet.spec import DetectorSpec
 
 
@@ -31,15 +28,4 @@ def spec(
 
 def export(detector: DetectorSpec, path: Path) -> Path:
     """Write a network of random weights, BatchNorms of both signs and head biases to `path`; returns it."""
-    torch.manual_seed(7)
-    network = TinyYolo(detector)
-    with torch.no_grad():
-        for block in network.blocks:
-            block.norm.running_mean.normal_(0, 0.3)
-            block.norm.running_var.uniform_(0.4, 1.2)
-            block.norm.weight.uniform_(-1.6, 1.6)
-            block.norm.bias.normal_(0.5, 0.3)
-        network.head.weight.normal_(0, 0.3)
-        network.head.bias.normal_(0, 0.3)
-    export_qonnx(network, detector, path)
-    return path
+    return random_network.export(detector, path)
