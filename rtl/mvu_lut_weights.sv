@@ -21,10 +21,18 @@ module mvu_lut_weights #(
 );
 
 	localparam int unsigned  ADDRESS_BITS = LINES > 1? $clog2(LINES) : 1;
+	// The table is looked up by a register of its own: yosys makes four times the LUTs where a counter is the address.
+	logic [ADDRESS_BITS-1:0]  Next = LINES > 1;
 	logic [ADDRESS_BITS-1:0]  Address = 0;
 	always_ff @(posedge ap_clk) begin
-		if(!ap_rst_n)         Address <= 0;
-		else if(en && used)   Address <= Address == LINES-1? 0 : Address + 1;
+		if(!ap_rst_n) begin
+			Next <= LINES > 1;
+			Address <= 0;
+		end
+		else if(en && used) begin
+			Next <= Next == LINES-1? 0 : Next + 1;
+			Address <= Next;
+		end
 	end
 
 	logic [WIDTH-1:0]  Line;

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fpga_facedet.boards import Board
 from fpga_facedet.compiler import cost, fifos
 from fpga_facedet.compiler.cost import Resources
-from fpga_facedet.compiler.cost_memory import BLOCK, DISTRIBUTED, memory_style
+from fpga_facedet.compiler.cost_memory import BLOCK, DISTRIBUTED, ROM_WORDS, memory_style
 from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls import cycles as hls_cycles
 from fpga_facedet.compiler.hls.plan import plan
@@ -42,6 +42,10 @@ _RAM_STYLE = "ram_style"
 
 _DEEPEST_IN_LUTS = 4096
 """Words of a memory that may still lie in LUTs; deeper ones would be nothing but multiplexers."""
+
+_MOST_BITS_IN_A_TABLE = 18 * 1024
+"""Of weights in LUTs, where 64 lines of a bit are one. What yosys makes of larger tables depends on what they hold: of
+252 lines of 256 bits, which would be 1,280 LUTs, it made 1,800 where they were random and 3,500 of a network's."""
 
 
 @dataclass(frozen=True)
@@ -251,13 +255,14 @@ _LANES = {
 
 
 def _unit_settings(layer: Any, style: str, multiplier: Multiplier | None) -> Iterator[dict[str, int | str]]:
-    rows, columns = layer.get_nodeattr("MH"), layer.get_nodeattr("MW")
+    rows, columns, bits = layer.get_nodeattr("MH"), layer.get_nodeattr("MW"), layer.get_input_datatype(1).bitwidth()
     if multiplier == ADDERS:
         yield {"PE": rows, "SIMD": columns}
         return
     for pe in _divisors(rows):
         for simd in _divisors(columns):
-            yield from _with_memories({"PE": pe, "SIMD": simd}, rows * columns // (pe * simd), style)
+            deepest = min(ROM_WORDS, _MOST_BITS_IN_A_TABLE // (pe * simd * bits))
+            yield from _with_memories({"PE": pe, "SIMD": simd}, rows * columns // (pe * simd), style, deepest)
 
 
 def _window_settings(layer: Any, style: str) -> Iterator[dict[str, int | str]]:
@@ -271,11 +276,13 @@ def _window_settings(layer: Any, style: str) -> Iterator[dict[str, int | str]]:
         yield from _with_memories(settings, cost.window_depth(layer), style)
 
 
-def _with_memories(settings: dict[str, int | str], depth: int, style: str) -> Iterator[dict[str, int | str]]:
-    """Yield the settings with each memory that so many words may lie in; HLS layers choose by themselves."""
+def _with_memories(
+    settings: dict[str, int | str], depth: int, style: str, deepest_in_luts: int = _DEEPEST_IN_LUTS
+) -> Iterator[dict[str, int | str]]:
+    """Yield the settings with each memory that `depth` words may lie in; HLS layers choose by themselves."""
     for memory in (DISTRIBUTED, BLOCK):
         automatic = memory_style(depth)
-        if memory == automatic if style == HLS else memory == BLOCK or depth <= _DEEPEST_IN_LUTS:
+        if memory == automatic if style == HLS else memory == BLOCK or depth <= deepest_in_luts:
             yield {**settings, _RAM_STYLE: memory}
 
 

@@ -7,19 +7,12 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
-from fpga_facedet.compiler.cost_memory import Memory, mapped, memory_style
+from fpga_facedet.compiler.cost_memory import ROM_WORDS, Memory, mapped, memory_style
 from fpga_facedet.compiler.cost_shapes import Terms, bits_for, different
 from fpga_facedet.compiler.matrix_units import LUT, Multiplier
 
 _CHAIN, _LEVELS = 5, 3
 """CHAIN and LEVELS of mvu_lut_pkg.sv."""
-
-_TABLE_PART = 16
-"""Words of a table of weights that make about one LUT for each bit of a word.
-
-One LUT holds 64 words of a bit, and a memory of weights that another unit is fed by takes no more. Here the address is
-the register that counts, and yosys makes four times as many LUTs of such a table. The formula follows what is counted.
-"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +145,7 @@ class LutUnit:
         """Digits of products, each added as it is made; adders behind them; tables of weights; counters."""
         made, added, _ = self._dot()
         constant = self.words == 1
-        tables = different(self._columns, self.words) * self.words / _TABLE_PART if self._weights.rom else 0.0
+        tables = different(self._columns, self.words) * math.ceil(self.words / ROM_WORDS) if self._weights.rom else 0.0
         return {
             "unit": 1,
             "bits of digits": 0 if constant else self.pe * made,
@@ -162,7 +155,7 @@ class LutUnit:
             "tables of weights": tables,
             "bits of counters": self._counters,
             "LUT memory": self._replay.lut,
-            "choices": self._replay.choices + (self._weights.choices if self._weights.bram18 else 0),
+            "choices": self._weights.choices + self._replay.choices,
         }
 
     def ff_terms(self) -> Terms:

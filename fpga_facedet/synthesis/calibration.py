@@ -21,7 +21,7 @@ from fpga_facedet.compiler import cost, rtl
 from fpga_facedet.compiler.cost import RESOURCE_NAMES, Resources, weighted
 from fpga_facedet.compiler.cost_shapes import Shape, Terms
 from fpga_facedet.errors import InternalError, UserError
-from fpga_facedet.files import write_json
+from fpga_facedet.files import check_writable, write_json
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.progress import Progress, unwatched
 from fpga_facedet.synthesis import counting, single_layers, yosys
@@ -149,23 +149,26 @@ def calibrate(
     stopped. Nothing is written before all is counted. Raises UserError where yosys is not installed, a folder is no
     accelerator or a file cannot be written; CountError where a layer cannot be counted.
     """
-    report = progress or unwatched
+    report, place = progress or unwatched, folder or POINTS_FILE.parent
+    for accelerator in accelerators:
+        _folded_graph(accelerator)
+    check_writable(place)
     report("yosys: starting; its first run on a machine takes a minute", 0.0)
     tool = yosys.prepare()
     known = json.loads(POINTS_FILE.read_text(encoding="utf-8"))
     before = [Point.from_dict(found) for found in known["points"]]
     layers = [point.shape for point in before if point.source == RANDOM]
     layers += [shape_from_dict(found) for found in known["uncounted"]]
-    points = []
+    layers, points = list(dict.fromkeys(layers)), []
     for done, shape in enumerate(layers):
         report(f"yosys: {shape.formula}, layer {done + 1} of {len(layers)}", done / len(layers))
         points.append(Point(shape, RANDOM, count(shape)))
-    for place in accelerators:
-        points += points_of(place, report)
+    for accelerator in accelerators:
+        points += points_of(accelerator, report)
     if not accelerators and known["tool"] == tool:
         points += [point for point in before if point.source != RANDOM]
     found = fitted(tool, points)
-    write(found, folder or POINTS_FILE.parent, [])
+    write(found, place, [])
     return found
 
 
@@ -186,13 +189,27 @@ def count(shape: Shape) -> Resources:
 
 
 def points_of(folder: Path, progress: Progress | None = None) -> list[Point]:
-    """Return the layers of the RTL accelerator in `folder`, with its own weights, as `counting.synthesize` counts them.
+    """Return the layers of the RTL accelerator in `folder`, with its own weights, as `counting.count` counts them.
 
     Layers that the formulas do not count, such as graphs of adders, are left out. Raises UserError where the folder is
     no accelerator, was not built for a 7-series chip, or holds no folded graph.
     """
     from qonnx.core.modelwrapper import ModelWrapper
 
+    manifest, saved = _folded_graph(folder)
+    synthesis = counting.count(folder, progress, jobs=1)
+    counted = {layer.name: layer.resources for layer in synthesis.layers}
+    graph = ModelWrapper(str(saved))
+    source = f"{manifest.model.name}, {folder.name}"
+    return [
+        Point(cost.shape_of(node, graph), source, counted[node.name])
+        for node in graph.graph.node
+        if node.name in counted and cost.has_formula(node)
+    ]
+
+
+def _folded_graph(folder: Path) -> tuple[Manifest, Path]:
+    """Return the manifest of a built RTL accelerator and the file of its graph; UserError as `points_of`."""
     manifest = Manifest.load(folder)
     if not (manifest.part or "").startswith("xc7"):
         raise UserError(
@@ -201,15 +218,7 @@ def points_of(folder: Path, progress: Progress | None = None) -> list[Point]:
     steps = sorted((folder / "steps").glob("*_fifos.onnx"))
     if not steps:
         raise UserError(f"{folder} has no folded graph among its steps; build the accelerator there again.")
-    synthesis = counting.synthesize(folder, progress, jobs=1)
-    counted = {layer.name: layer.resources for layer in synthesis.layers}
-    graph = ModelWrapper(str(steps[-1]))
-    source = f"{manifest.model.name}, {folder.name}"
-    return [
-        Point(cost.shape_of(node, graph), source, counted[node.name])
-        for node in graph.graph.node
-        if node.name in counted and cost.has_formula(node)
-    ]
+    return manifest, steps[-1]
 
 
 def fitted(tool: str, points: Iterable[Point]) -> Calibration:

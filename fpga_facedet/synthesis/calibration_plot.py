@@ -5,12 +5,14 @@ from pathlib import Path
 from fpga_facedet.files import saving
 from fpga_facedet.synthesis.calibration import SMALL_LUTS, Calibration, estimate
 
+FILE = "costs.png"
+
 _WORST = 0.25
 """The error that the band in the picture ends at."""
 
 
 def draw(found: Calibration, path: Path) -> None:
-    """Write the picture to `path`, as PNG or SVG by its suffix; UserError where it cannot be written.
+    """Write the picture to `path`, a PNG; UserError where it cannot be written.
 
     Layers that the formulas were fitted to are hollow, all others filled.
     """
@@ -46,4 +48,4 @@ def draw(found: Calibration, path: Path) -> None:
     axes.set_title(f"Filled: not fitted to. Band: within {_WORST:.0%}.", fontsize=10)
     axes.legend(fontsize=8, frameon=False)
     with saving(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(temporary, dpi=110)

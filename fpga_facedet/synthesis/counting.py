@@ -115,14 +115,25 @@ class Synthesis:
 def synthesize(folder: Path, progress: Progress | None = None, jobs: int = 2) -> Synthesis:
     """Count the accelerator in `folder` and record it there: `synthesis.json`, its manifest and its report.
 
+    Ctrl-C ends it; nothing is written then, and what is counted so far is kept in the cache. Raises UserError as
+    `count` does, for an overlay's folder, and where a file cannot be written.
+    """
+    layout.refuse_overlay(folder)
+    result = count(folder, progress, jobs)
+    manifest = Manifest.load(folder)
+    record(folder, manifest, get_board(manifest.board or ""), result)
+    return result
+
+
+def count(folder: Path, progress: Progress | None = None, jobs: int = 2) -> Synthesis:
+    """Count the accelerator in `folder`, which stays as it is.
+
     Args:
         jobs: how many layers are counted at once, each by a process of its own.
 
-    Layers that were counted before come from the user's cache. Ctrl-C ends it; nothing is written then, and what is
-    counted so far is kept in the cache. Raises UserError where `folder` is no accelerator, its sources are not the
-    manifest's, yosys is not installed, or a file cannot be written.
+    Layers that were counted before come from the user's cache. Raises UserError where `folder` is no accelerator, its
+    sources are not the manifest's, or yosys is not installed.
     """
-    layout.refuse_overlay(folder)
     manifest = Manifest.load(folder)
     sources = layout.sources(folder)
     layout.check_rtl(folder, manifest)
@@ -134,7 +145,7 @@ def synthesize(folder: Path, progress: Progress | None = None, jobs: int = 2) ->
     report("yosys: starting; its first run on a machine takes a minute", 0.0)
     tool = yosys.prepare()
     counted, failed = _count(found, sources, folder / layout.RTL, yosys.family_of(board.part), report, jobs)
-    result = Synthesis(
+    return Synthesis(
         part=board.part,
         tool=tool,
         available=_available(board),
@@ -144,15 +155,18 @@ def synthesize(folder: Path, progress: Progress | None = None, jobs: int = 2) ->
         not_counted=(*failed.items(), *_left_out(manifest, found)),
         rtl_sha256=layout.digests(folder)[SOURCES_KEY],
     )
-    record(folder, manifest, board, result)
-    return result
 
 
 def _to_count(folder: Path, manifest: Manifest, sources: Sequence[Path]) -> list[Stage]:
     """Return the stages that are SystemVerilog; UserError where there is no layer to sum at all."""
     segments = hls_segments(manifest)
     found = [stage for stage in stages(sources) if stage.module not in segments]
-    if not found and not segments:
+    if not found and segments:
+        raise UserError(
+            f"The accelerator in {folder} has no layer of SystemVerilog for yosys to count; see facedet hls report "
+            f"{folder}."
+        )
+    if not found:
         raise UserError(
             f"The top in {folder / layout.RTL} joins no layers; build the accelerator again (facedet build)."
         )

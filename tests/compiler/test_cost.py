@@ -183,9 +183,10 @@ def test_a_unit_in_luts_adds_each_digit_as_it_makes_it() -> None:
 
 
 def test_a_unit_in_luts_pays_for_each_word_of_a_table_of_weights() -> None:
-    # As yosys counts it, twice the words are twice the LUTs; in block RAM none.
-    short, long = (LutUnit(72, outputs, 1, 8, 4, 4, 13, "distributed", 32) for outputs in (8, 16))
-    assert long.lut_terms()["tables of weights"] == 2 * short.lut_terms()["tables of weights"] == 32 * 144 / 16
+    # A LUT for each bit of 64 words, and one to choose from up to four of them; in block RAM none.
+    short, long = (LutUnit(72, outputs, 1, 8, 4, 4, 13, "distributed", 32) for outputs in (7, 16))
+    assert (short.lut_terms()["tables of weights"], short.lut_terms()["choices"]) == (32, 0)
+    assert (long.lut_terms()["tables of weights"], long.lut_terms()["choices"]) == (3 * 32, 32)
     assert LutUnit(72, 16, 1, 8, 4, 4, 13, "block", 32).lut_terms()["tables of weights"] == 0
 
 

@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 
 from fpga_facedet.boards import Board
-from fpga_facedet.compiler import fifos, folding, power
+from fpga_facedet.compiler import choices, fifos, folding, power
 from fpga_facedet.compiler.choices import cycles_by_layer, layers_of
 from fpga_facedet.compiler.cost import RESOURCE_NAMES, Budget, Resources
 from fpga_facedet.compiler.finn_session import finn_session
 from fpga_facedet.compiler.folding import Found, Request
 from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls.styles import Styles, segments
-from fpga_facedet.compiler.matrix_units import ADDERS, multiplier_of
+from fpga_facedet.compiler.matrix_units import ADDERS, DSP, LUT, multiplier_of
 from fpga_facedet.compiler.search import Space, limits_of, vector_of
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import HLS, RTL
@@ -206,3 +206,26 @@ def test_prices_of_power_are_the_estimates_slope(space: Space, board: Board) -> 
     drawn = power.estimate(used, board, board.clock_mhz, 1.0)
     slope = vector_of(used) @ folding.prices_of("power", board)
     assert slope == pytest.approx(sum(drawn.dynamic_w.values()), rel=1e-3)
+
+
+def test_large_tables_of_weights_lie_in_block_ram_alone(
+    built: Built, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 4096
+    monkeypatch.setattr(choices, "_MOST_BITS_IN_A_TABLE", most)
+    graph = built.graph("specialise")
+    with finn_session():
+        layers = layers_of(graph, {node.name: "rtl" for node in graph.graph.node}, board)
+        weights = {node.name: node.input[1] for node in graph.graph.node if node.op_type.startswith("MVAU")}
+        sizes = {name: graph.get_initializer(tensor).size for name, tensor in weights.items()}
+        bits = {name: graph.get_tensor_datatype(tensor).bitwidth() for name, tensor in weights.items()}
+    found: dict[str, set[tuple[int, int]]] = {"distributed": set(), "block": set()}
+    for layer in layers:
+        for one in layer.foldings:
+            chosen = dict(one.settings)
+            if one.multiplier in (DSP, LUT):
+                lines = sizes[layer.name] // (int(chosen["PE"]) * int(chosen["SIMD"]))
+                found[str(chosen["ram_style"])].add((lines, sizes[layer.name] * bits[layer.name]))
+    small = {(lines, size) for lines, size in found["block"] if lines <= 64 and size <= most}
+    assert found["distributed"] == small < found["block"]
+    assert {size for _, size in found["block"]} > {size for _, size in small} > set()

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import cv2
 import pytest
+from typer.testing import CliRunner
 
+from fpga_facedet.cli import app
 from fpga_facedet.compiler import cost
 from fpga_facedet.compiler.cost_shapes import MatrixUnit, Shape
 from fpga_facedet.compiler.cost_streams import Converter, Fifo, Padding
-from fpga_facedet.errors import InternalError
+from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.synthesis import calibration, single_layers, yosys
 from fpga_facedet.synthesis.calibration import RANDOM, SMALL_LUTS, Point
 
@@ -118,6 +121,39 @@ def test_a_calibration_that_fails_leaves_what_there_was(few: Path, monkeypatch: 
     with pytest.raises(yosys.CountError):
         calibration.calibrate(folder=few)
     assert (few / "cost_points.json").read_bytes() == before and not (few / "costs.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_counted(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "count", lambda shape: pytest.fail("counted"))
+    (few / "file").write_text("in the way")
+    with pytest.raises(UserError, match="Cannot save .*file"):
+        calibration.calibrate(folder=few / "file")
+
+
+def test_shapes_that_are_listed_twice_are_counted_once(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[Shape] = []
+
+    def count(shape: Shape) -> cost.Resources:
+        counted.append(shape)
+        return cost.Resources(lut=40, ff=20)
+
+    monkeypatch.setattr(calibration, "count", count)
+    listed = json.loads((few / "cost_points.json").read_text())
+    (few / "cost_points.json").write_text(json.dumps(listed | {"uncounted": 2 * listed["uncounted"]}))
+    calibration.calibrate(folder=few)
+    assert len(counted) == len(set(counted)) == 4
+
+
+def test_the_command_writes_a_picture_beside_both_files(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "count", lambda shape: cost.Resources(lut=40, ff=20))
+    result = CliRunner().invoke(app, ["calibrate", "--out", str(few / "out"), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["tool"] == "Yosys 1"
+    assert {path.name for path in (few / "out").iterdir()} == {"costs.json", "cost_points.json", "costs.png"}
+    drawn = cv2.imread(str(few / "out" / "costs.png"))
+    assert min(drawn.shape[:2]) > 500 and drawn.std() > 5
 
 
 def test_a_formula_without_a_layer_to_fit_it_to_is_ours() -> None:

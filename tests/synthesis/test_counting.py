@@ -14,6 +14,7 @@ from fpga_facedet.compiler import layout
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import Figure, Manifest
 from fpga_facedet.synthesis import counting, yosys
+from tests.folders import contents
 from tests.verification import small, tiny
 
 pytest.importorskip("finn", reason="the compiler")
@@ -101,7 +102,12 @@ def test_what_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     before = Manifest.load(folder)
     names = {layer.name for layer in before.layers} | {fifo.name for fifo in before.fifos}
     asked = in_numbers(monkeypatch)
+    untouched = contents(folder)
+    only_counted = counting.count(folder)
+    assert contents(folder) == untouched
+    asked.clear()
     result = counting.synthesize(folder)
+    assert result == only_counted
     assert sorted(asked) == sorted(names)
 
     total = {name: len(names) * value for name, value in EACH.items()}
@@ -149,9 +155,13 @@ def test_a_layer_that_the_top_lacks_leaves_no_sum(part: Path, monkeypatch: pytes
     assert counting.synthesize(part).not_counted == (("Lost_rtl_0", "The top has no such layer."),)
 
 
-@pytest.mark.parametrize("style", ["hls", "mixed"])
-def test_layers_in_cpp_leave_no_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, style: str) -> None:
-    folder = shutil.copytree(small.accelerator(style), tmp_path / style)
+def test_where_all_is_cpp_there_is_nothing_to_count() -> None:
+    with pytest.raises(UserError, match="no layer of SystemVerilog .* see facedet hls report"):
+        counting.count(small.accelerator("hls"))
+
+
+def test_layers_in_cpp_leave_no_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shutil.copytree(small.accelerator("mixed"), tmp_path / "mixed")
     by_vitis = Figure("lut", 1.0, "LUTs", "synthesized")
     manifest = Manifest.load(folder)
     replace(manifest, figures=(*manifest.figures, by_vitis)).save(folder / "accelerator.json")
