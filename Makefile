@@ -4,6 +4,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 ARGS ?=
+# Files of tests go to so many processes; each builds the accelerators that its files share.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup boards demo test test-long lint bench notebooks wheel clean
@@ -29,10 +31,10 @@ boards: $(READY) ## what the board-side tests need: Python 3.10 with the real py
 demo: $(READY) ## build the accelerator, prove it on a photograph, stream faces (ARGS="--source 0" for a camera)
 	@$(RUN)facedet demo $(ARGS)
 
-test: $(READY) boards ## lint and every test
+test: $(READY) boards ## lint and every test, in 2 processes (JOBS=4 for more)
 	@$(RUN)ruff check . && $(RUN)ruff format --check .
 	@$(RUN)mypy
-	@$(RUN)pytest $(ARGS)
+	@$(RUN)pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-long: $(READY) ## what takes minutes at full size: predicted cycles of whole networks against their simulation
 	@$(RUN)pytest -m long --timeout 3600 $(ARGS)
