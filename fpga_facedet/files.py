@@ -60,6 +60,15 @@ def saving(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make `folder` and raise the UserError now that saving a file in it would raise after long work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise explain_os_error(folder, error) from error
+
+
 @contextlib.contextmanager
 def saving_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder, alone in a folder beside `path`; put it in the place of `path` on success, else delete it.

@@ -5,6 +5,8 @@ elsewhere, follows the reader's dark or light setting, fits a phone and prints.
 """
 
 import base64
+import html
+import re
 from collections.abc import Iterable, Sequence
 
 _STYLE = """
@@ -22,7 +24,12 @@ code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .8rem; margin: 1.4rem 0; }
 .card { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem; padding: .7rem .9rem; }
 .card b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; background: linear-gradient(90deg, var(--paper) 40%, transparent) left / 2.5rem 100%,
+  linear-gradient(270deg, var(--paper) 40%, transparent) right / 2.5rem 100%,
+  linear-gradient(90deg, var(--line), transparent) left / .8rem 100%,
+  linear-gradient(270deg, var(--line), transparent) right / .8rem 100%; background-repeat: no-repeat;
+  background-attachment: local, local, scroll, scroll; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .28rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, .text { text-align: left; } th { color: var(--faint); font-weight: 600; }
 td.bar { width: 40%; min-width: 6rem; }
@@ -53,11 +60,12 @@ table.narrow { width: auto; min-width: min(100%, 24rem); }
 footer { margin-top: 2.5rem; color: var(--faint); font-size: .85rem; }
 @media (max-width: 40rem) { body { margin: 1.2rem auto; padding: 0 .8rem; } th, td { padding: .28rem .4rem; }
   .dense td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 7.5rem; }
-  .wrap { min-width: 6.5rem; } td.bar { min-width: 4.2rem; } }
+  .wrap { min-width: 6.5rem; } td.bar { min-width: 3.2rem; } }
 @media print { :root { --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --wash: #f0f0f0; --bar: #3d7dca;
     --hot: #c94f1a; --third: #2f8f5b; }
   @page { margin: 12mm; } body { margin: 0; padding: 0; max-width: none; font-size: 9.5pt; }
-  .scroll { overflow: visible; } tr, .card { break-inside: avoid; } thead { display: table-header-group; }
+  .scroll { overflow: visible; background: none; }
+  tr, .card { break-inside: avoid; } thead { display: table-header-group; }
   table { font-size: 8.5pt; } th, td { padding: .12rem .3rem; } h2 + p { break-after: avoid; }
   table.dense { font-size: 7pt; } .dense th, .dense td { padding: .08rem .22rem; } .wrap, td.text.wrap { min-width: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
@@ -89,6 +97,11 @@ def cards(figures: Iterable[tuple[str, str, str]]) -> str:
         for value, name, evidence in figures
     )
     return f'<div class="cards">{"".join(each)}</div>'
+
+
+def breakable(name: str) -> str:
+    """Return a module's or layer's name as HTML that may be broken behind its words: 'MVAU_rtl_0', 'MaxPool'."""
+    return re.sub(r"_(?=.)|(?<=[a-z])(?=[A-Z])", r"\g<0><wbr>", html.escape(name))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], dense: bool = False) -> str:

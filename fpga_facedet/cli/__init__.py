@@ -53,6 +53,11 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
+    except SystemExit as left:
+        # typer makes an exit of a Ctrl-C that no command has an answer to, and says nothing.
+        if left.__context__ is not None and isinstance(left.__context__.__cause__, KeyboardInterrupt):
+            _leave("interrupted", INTERRUPTED)
+        raise
     except Exception as error:
         if os.environ.get("FACEDET_TRACEBACK"):
             raise

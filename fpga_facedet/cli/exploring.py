@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fpga_facedet.cli.app import DEFAULT_BOARD, JsonOption, ModelOption, app, print_json
 from fpga_facedet.cli.making import BudgetOption, LayersOption, MinimiseOption
 from fpga_facedet.console import Reporter
 from fpga_facedet.errors import UserError
+from fpga_facedet.files import check_writable
 from fpga_facedet.manifest import RTL
 from fpga_facedet.zoo import DEFAULT_MODEL
 
@@ -48,8 +49,12 @@ def explore(
 
     if board is not None and boards is not None:
         raise UserError(f"Both --board {board} and --boards {boards} were given; give one of them.")
-    names = list(BOARDS) if boards == EVERY else (boards or board or DEFAULT_BOARD).split(",")
-    chosen, file, styles = [get_board(name.strip()) for name in names], zoo.model_path(model), Styles.parse(layers)
+    named = boards if boards is not None else board or DEFAULT_BOARD
+    names = list(dict.fromkeys(name.strip() for name in named.split(",")))
+    names = list(BOARDS) if EVERY in names else names
+    chosen, file, styles = [get_board(name) for name in names], zoo.model_path(model), Styles.parse(layers)
+    if out is not None:
+        check_writable(out)
     from fpga_facedet.compiler.explore import explore as search
     from fpga_facedet.compiler.folding import Request
 
@@ -69,7 +74,9 @@ def explore(
 
 def _print_boards(boards: list[dict[str, Any]]) -> None:
     """Print a line for each board: frames a second, what binds, what it takes; then what each search says of it."""
-    table = Table("board", "frames/s", "bound by", "LUT", "BRAM18", "DSP", "power", "mJ a frame", title="estimated")
+    # A board's name is what a person types next: it stays whole on a narrow terminal.
+    board = Column("board", no_wrap=True)
+    table = Table(board, "frames/s", "bound by", "LUT", "BRAM18", "DSP", "power", "mJ a frame", title="estimated")
     for each in boards:
         if "refusal" in each:
             table.add_row(each["board"], "none")
@@ -82,7 +89,9 @@ def _print_boards(boards: list[dict[str, Any]]) -> None:
         )  # fmt: skip
     Console().print(table)
     for each in boards:
-        for text in filter(None, (each.get("refusal"), each.get("limit"), each.get("remark"))):
+        # Where there are several boards, "bound by" says it in short.
+        limit = each.get("limit") if len(boards) == 1 else None
+        for text in filter(None, (each.get("refusal"), limit, each.get("remark"))):
             print(f"{each['board']}: {text}")
 
 
@@ -117,18 +126,23 @@ def calibrate(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write coefficients and counts into this folder, not into the package."),
+        typer.Option(
+            "--out", "-o", help="Write coefficients, counts and a picture into this folder, nothing into the package."
+        ),
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Fit the cost model to yosys: count single layers of many foldings, fit, show the error on layers not fitted to.
 
-    The first time it takes long; what was counted is kept, so that it can be stopped and run again.
+    The first time it takes a quarter of an hour; what was counted is kept, so that it can be stopped and run again.
     """
+    from fpga_facedet.synthesis import calibration_plot
     from fpga_facedet.synthesis.calibration import calibrate as fit
 
     with Reporter() as report:
         found = fit(report, accelerators or (), out)
+    if out is not None:
+        calibration_plot.draw(found, out / calibration_plot.FILE)
     if json_output:
         print_json(found.to_dict())
     else:

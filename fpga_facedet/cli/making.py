@@ -162,6 +162,8 @@ def _print_search(folder: Path) -> None:
     """Print what the folding search found: the slowest layer, the next one, and what stops the next tenth."""
     from fpga_facedet.compiler.folding import SEARCH_FILE
 
+    if not (folder / SEARCH_FILE).is_file():
+        return
     found = json.loads((folder / SEARCH_FILE).read_text())
     for title, pace in (("Slowest", found["bottleneck"]), ("Next", found["next"])):
         print(f"{title}: {pace['layer']}, {pace['cycles']:,} cycles a frame (estimated): {pace['why']}.")

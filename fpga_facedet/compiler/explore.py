@@ -72,7 +72,6 @@ class Exploration:
 
     def save(self, out: Path) -> list[Path]:
         """Write JSON, table and a picture of the Pareto fronts into the folder `out`; return their paths."""
-        out.mkdir(parents=True, exist_ok=True)
         written = [out / JSON_FILE, out / TABLE_FILE]
         write_text(written[0], json.dumps(self.to_dict(), indent=2) + "\n")
         write_text(written[1], self.table())

@@ -28,10 +28,10 @@ from fpga_facedet.compiler.hls import emit, styles, vectors
 from fpga_facedet.compiler.hls.plan import MOST_BEAT_BITS, MOST_BITS, check_supported
 from fpga_facedet.compiler.hls.styles import Segment, Styles
 from fpga_facedet.compiler.hls.vitis_tcl import VERILOG, VITIS
-from fpga_facedet.compiler.report_findings import FIFOS_FILE, SYNTHESIS_FILE
+from fpga_facedet.compiler.report_findings import FIFOS_FILE, SOURCES_KEY, SYNTHESIS_FILE
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
-from fpga_facedet.manifest import FILE_NAME, HLS, Manifest
+from fpga_facedet.manifest import EVIDENCE, FILE_NAME, HLS, RTL, Manifest
 from fpga_facedet.network.metadata import manifest_of_model, normalisation_of_model
 from fpga_facedet.progress import Progress, unwatched
 
@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 
 _ABOUT = "build.json"
 
-_RESULTS = (layout.RTL, layout.HLS, layout.GOLDEN, SEARCH_FILE, report.JSON_FILE, report.HTML_FILE, FILE_NAME)
+_FOUND_OUT = (FIFOS_FILE, SYNTHESIS_FILE)
+"""What simulation and yosys said of a finished build since."""
+_RESULTS = (
+    *(layout.RTL, layout.HLS, layout.GOLDEN, SEARCH_FILE, *_FOUND_OUT),
+    *(report.JSON_FILE, report.HTML_FILE, FILE_NAME),
+)
 """What a finished build leaves besides its steps, the manifest last; the C++ only where a layer is HLS."""
 
 
@@ -336,24 +341,46 @@ def _run(context: _Build, work: _Build, start: int, end: int, progress: Progress
 def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
     """Write the results whole, then put them in the place of an earlier build's; return the manifest."""
     shutil.copyfile(context.saved("golden"), context.fresh / layout.GOLDEN)
-    shutil.copyfile(context.found, context.fresh / SEARCH_FILE)
+    # A folding that came from elsewhere has no findings of the search.
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(context.found, context.fresh / SEARCH_FILE)
     manifest = report.describe(context.manifest, graph, context.board, context.segments(graph))
     manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
+    manifest = _with_what_still_holds(context, manifest)
     report.write(manifest, context.board, context.fresh)
     manifest.save(context.fresh / FILE_NAME)
     # Nothing but renaming from here on; meanwhile no manifest vouches for what is there.
     (context.out / FILE_NAME).unlink(missing_ok=True)
     _keep_what_vitis_made(context)
-    # What was found out about an earlier build's SystemVerilog says nothing of this one's.
-    for name in (FIFOS_FILE, SYNTHESIS_FILE):
-        (context.out / name).unlink(missing_ok=True)
     for name in _RESULTS:
-        if (context.out / name).is_dir():
-            (context.out / name).rename(context.fresh / f"{name}.replaced")
-        if (context.fresh / name).exists():
-            (context.fresh / name).replace(context.out / name)
+        earlier, fresh = context.out / name, context.fresh / name
+        if earlier.is_dir():
+            earlier.rename(context.fresh / f"{name}.replaced")
+        if fresh.exists():
+            fresh.replace(earlier)
+        else:
+            earlier.unlink(missing_ok=True)
     shutil.rmtree(context.fresh)
     return manifest
+
+
+def _with_what_still_holds(context: _Build, manifest: Manifest) -> Manifest:
+    """Return the manifest with what was simulated or counted of an earlier build, where that is the same hardware.
+
+    Its files are copied to the new ones. Of other SystemVerilog what was found out says nothing.
+    """
+    try:
+        earlier = Manifest.load(context.out)
+    except UserError:
+        return manifest
+    ours, theirs = ((made.files.get(SOURCES_KEY), made.board, made.clock_mhz) for made in (manifest, earlier))
+    if manifest.layer_style != RTL or ours != theirs:
+        return manifest
+    for name in _FOUND_OUT:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(context.out / name, context.fresh / name)
+    figures = tuple(figure for figure in earlier.figures if figure.evidence != EVIDENCE[0])
+    return replace(manifest, figures=manifest.figures + figures, versions=earlier.versions | manifest.versions)
 
 
 def _keep_what_vitis_made(context: _Build) -> None:

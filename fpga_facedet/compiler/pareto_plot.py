@@ -25,6 +25,7 @@ def draw(title: str, fronts: Mapping[Board, "Found"]) -> dict[str, bytes]:
     """Return the picture of the boards' fronts as SVG and PNG, by file name."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -38,6 +39,8 @@ def draw(title: str, fronts: Mapping[Board, "Found"]) -> dict[str, bytes]:
         panel.set_xlim(left=0)
         # Not a single DSP is a line at 0, not an axis of hundredths.
         panel.set_ylim(0, max(1.0, 1.08 * panel.dataLim.y1))
+        if name != "power_w":
+            panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         panel.grid(visible=True, color="#dddddd", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
     lines, names = panels.flat[0].get_legend_handles_labels()

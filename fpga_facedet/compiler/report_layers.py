@@ -8,7 +8,7 @@ from fpga_facedet.compiler import report_charts as charts
 from fpga_facedet.compiler.cost import RESOURCE_NAMES
 from fpga_facedet.compiler.report_findings import FifoSizing
 from fpga_facedet.errors import UserError
-from fpga_facedet.manifest import RTL, LayerInfo, Manifest
+from fpga_facedet.manifest import HLS, RTL, LayerInfo, Manifest
 from fpga_facedet.spec import DetectorSpec
 
 CONVERTER = "StreamingDataWidthConverter"
@@ -110,7 +110,7 @@ def folding_table(manifest: Manifest) -> str:
     mixed = len({layer.evidence for layer in manifest.layers}) > 1
     rows = [
         _row(
-            f"<b>{called(index, layer)}</b><br>{html.escape(layer.name)}",
+            f"<b>{called(index, layer)}</b><br>{web.breakable(layer.name)}",
             (layer.style if styled else None, *_folding(layer), _bits(layer), f"{layer.cycles:,}"),
             layer.resources,
             layer.evidence if mixed else None,
@@ -133,7 +133,8 @@ def _folding(layer: LayerInfo) -> tuple[str, ...]:
     folding = layer.folding
     multiplier = _UNKNOWN
     if layer.op == "MVAU":
-        multiplier = "adders" if folding.get(ADDER_GRAPH) else "LUT" if folding.get(LUT_MULTIPLIERS) else "DSP"
+        in_luts = folding.get(LUT_MULTIPLIERS) or not layer.resources.get("dsp", 1)
+        multiplier = "adders" if folding.get(ADDER_GRAPH) else "LUT" if in_luts else "DSP"
     keeps_words = layer.op in _KEEPS_WORDS and multiplier != "adders"
     memory = "block RAM" if layer.resources.get("bram18") else "LUT" if keeps_words else _UNKNOWN
     window = _UNKNOWN
@@ -154,7 +155,8 @@ def _rest(manifest: Manifest, styled: bool, mixed: bool) -> Iterator[tuple[str, 
     if converters:
         evidence = " or ".join(sorted({layer.evidence for layer in converters})) if mixed else None
         yield _row(f"<b>width converters</b><br>{len(converters)} of them", gap, _sum(converters), evidence)
-    if manifest.fifos and not mixed:
+    # A figure of an HLS layer has the stream in front of it in it.
+    if manifest.fifos and not mixed and manifest.layer_style != HLS:
         known = [each for each in manifest.figures if each.evidence == manifest.layers[0].evidence]
         layers = _sum(list(manifest.layers))
         used = {each.name: each.value - layers[each.name] for each in known if each.name in layers}
@@ -171,7 +173,7 @@ def fifo_table(manifest: Manifest, sizing: FifoSizing | None) -> str:
     """Return the FIFOs, and the most beats that each held where a simulation has counted them."""
     rows = []
     for fifo in manifest.fifos:
-        name, before = html.escape(fifo.name), f'<td class="text">{html.escape(fifo.before)}</td>'
+        name, before = web.breakable(fifo.name), f'<td class="text">{html.escape(fifo.before)}</td>'
         seen = sizing.fifos.get(fifo.name) if sizing else None
         if sizing is None:
             held: tuple[str, ...] = ()

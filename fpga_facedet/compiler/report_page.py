@@ -38,12 +38,8 @@ _ABOUT_HLS_LAYERS = (
     "is one (facedet hls report)."
 )
 
-_SIMULATE, _SYNTHESIZE, _SIZE_FIFOS = "facedet verify DIR", "facedet synth DIR", "facedet build --size-fifos"
-_NEXT = {
-    "simulated": (_SIMULATE, ("fps", "cycles_per_frame", "latency")),
-    "synthesized": (_SYNTHESIZE, RESOURCE_NAMES),
-}
-"""Better evidence than an estimate: the command that obtains it, DIR being the accelerator's folder, and of which."""
+_SIMULATE, _SIZE_FIFOS = "facedet verify DIR", "facedet build --size-fifos"
+_PACES = ("fps", "cycles_per_frame", "latency")
 
 _ON_THE_BOARD = (
     ("clock that routes", "facedet overlay build DIR"),
@@ -68,7 +64,9 @@ def page(manifest: Manifest, board: Board, findings: Findings) -> str:
         web.section("Use of the chip", _about_chip(board, search), _chip_table(manifest, board, search)),
         web.section("Layers", _about_layers(manifest), layers.folding_table(manifest)),
         web.section("FIFOs", _about_fifos(findings), layers.fifo_table(manifest, findings.fifos)),
-        web.section("Synthesis", _about_synthesis(findings.synthesis), _synthesis_table(manifest, findings.synthesis)),
+        web.section(
+            "Synthesis", _about_synthesis(manifest, findings.synthesis), _synthesis_table(manifest, findings.synthesis)
+        ),
         web.section("Other foldings", _about_front(search), _front(manifest, board, search)),
         web.section("Power and energy", report_power.about(), report_power.tables(manifest, board)),
         web.section("Evidence", _about_evidence(findings), _evidence_table(manifest)),
@@ -102,12 +100,13 @@ def _limits(manifest: Manifest, search: Search | None) -> str:
     first, second = layers.slowest(manifest)
     if first is None:
         return f"{NOT_MEASURED.capitalize()}."
-    text = f"<b>{html.escape(first.name)}</b> is the slowest layer: {first.cycles:,} cycles ({first.evidence})."
+    text = f"<b>{html.escape(first.name)}</b> is the slowest layer: {first.cycles:,} cycles ({first.evidence})"
+    text += f": {html.escape(search.why.rstrip('.'))}." if search is not None and search.why else "."
     if second is not None:
-        text += f" Next is {html.escape(second.name)} with {second.cycles:,} ({second.evidence})."
+        text += f"<br>Next is {html.escape(second.name)} with {second.cycles:,} ({second.evidence})."
     if search is None:
         return text + " What stops the next 10 % is not known: there is no result of the folding search here."
-    parts = [text, html.escape(search.why), html.escape(search.limit), f"Binding: {html.escape(search.binding)}."]
+    parts = [text, html.escape(search.limit), f"What binds the fastest: {html.escape(search.binding)}."]
     return "<br>".join(part for part in parts if part) + " (Search: estimated.)"
 
 
@@ -165,7 +164,7 @@ def _chip_table(manifest: Manifest, board: Board, search: Search | None) -> str:
             said = '<td class="text">over budget</td>' if share > budget else ""
             rows.append((title, f"{share:.0%}", bar, _number(figure.value), f"{whole:,}", figure.evidence, said))
         if not any(_rank(figure.evidence) >= EVIDENCE.index("synthesized") for figure in known):
-            rows.append((title, "", "", NOT_MEASURED, f"{whole:,}", f"<code>{_SYNTHESIZE}</code>", ""))
+            rows.append((title, "", "", NOT_MEASURED, f"{whole:,}", f"<code>{_synthesize(manifest)}</code>", ""))
     return web.table(("resource", "share", "", "used", "of", "evidence", web.left("budget")), rows, dense=True)
 
 
@@ -178,9 +177,14 @@ def _about_fifos(findings: Findings) -> str:
     return f"{text} Sized by a run of {sizing.frames} frames; cycles a frame: {cycles} ({sizing.evidence})."
 
 
-def _about_synthesis(synthesis: Synthesis | None) -> str:
+def _synthesize(manifest: Manifest) -> str:
+    """Return the command, DIR being the accelerator's folder, that knows what synthesis makes of its layers."""
+    return "facedet hls report DIR" if manifest.layer_style == HLS else "facedet synth DIR"
+
+
+def _about_synthesis(manifest: Manifest, synthesis: Synthesis | None) -> str:
     if synthesis is None:
-        return f"{NOT_MEASURED.capitalize()} (<code>{_SYNTHESIZE}</code>)."
+        return f"{NOT_MEASURED.capitalize()} (<code>{_synthesize(manifest)}</code>)."
     text = f"Counted by {html.escape(synthesis.tool)} ({synthesis.evidence})."
     if synthesis.not_counted:
         names = ", ".join(html.escape(name) for name in synthesis.not_counted)
@@ -192,7 +196,7 @@ def _synthesis_table(manifest: Manifest, synthesis: Synthesis | None) -> str:
     if synthesis is None:
         return ""
     estimated = {layer.name: layer.resources for layer in manifest.layers if layer.evidence == "estimated"}
-    rows = [_counted(html.escape(each.name), each.resources, estimated.get(each.name)) for each in synthesis.layers]
+    rows = [_counted(web.breakable(each.name), each.resources, estimated.get(each.name)) for each in synthesis.layers]
     if not synthesis.not_counted:
         whole = {figure.name: figure.value for figure in manifest.figures if figure.evidence == "estimated"}
         rows.append(_counted("<b>whole</b>", synthesis.used, whole))
@@ -249,6 +253,14 @@ def _about_evidence(findings: Findings) -> str:
     return text
 
 
+def _better(manifest: Manifest) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Return better evidence than an estimate, the command that obtains it, and of which figures."""
+    if manifest.layer_style == HLS:
+        # C simulation counts no cycles.
+        return [("synthesized", _synthesize(manifest), (*_PACES, *RESOURCE_NAMES))]
+    return [("simulated", _SIMULATE, _PACES), ("synthesized", _synthesize(manifest), RESOURCE_NAMES)]
+
+
 def _evidence_table(manifest: Manifest) -> str:
     names = list(dict.fromkeys((*_TITLES, *(figure.name for figure in manifest.figures))))
     rows = []
@@ -258,7 +270,7 @@ def _evidence_table(manifest: Manifest) -> str:
         rows += [(title, _number(each.value), each.evidence) for title, each in zip(titles, known, strict=True)]
         rows += [
             (_TITLES[name], NOT_MEASURED, _how(f"{evidence}: <code>{command}</code>"))
-            for evidence, (command, better) in _NEXT.items()
+            for evidence, command, better in _better(manifest)
             if name in better and not any(_rank(each.evidence) >= EVIDENCE.index(evidence) for each in known)
         ]
     rows += [(name, NOT_MEASURED, _how(f"<code>{command}</code>")) for name, command in _ON_THE_BOARD]
@@ -286,18 +298,21 @@ def _model(manifest: Manifest) -> str:
 
 
 def _command(manifest: Manifest, board: Board, findings: Findings) -> str:
-    search = findings.search
+    search, behind = findings.search, ""
     words = f"facedet build --model {_model(manifest)} --board {board.name}"
     if search is not None:
         default = Budget()
         changed = {name: share for name, share in search.budget.items() if share != getattr(default, name)}
         words += f" {search.asked}" * bool(search.asked)
         if changed:
-            words += " --budget " + ",".join(f"{name}={100 * share:g}" for name, share in search.budget.items())
+            words += " --budget " + ",".join(f"{name}={100 * share:.12g}" for name, share in search.budget.items())
     if findings.fifos is not None:
         words += " --size-fifos"
     if manifest.layer_style == HLS:
         words += " --layers hls"
     elif manifest.layer_style == MIXED:
         words += " --layers STYLES.toml"
-    return f"<p><code>{html.escape(words)}</code></p>"
+        names = [each.plain_name for each in manifest.layers if each.style == HLS and each.op != layers.CONVERTER]
+        file = "\n".join(["[layers]", *(f'{name} = "{HLS}"' for name in names)])
+        behind = f"<p>STYLES.toml holds:</p>\n<pre><code>{html.escape(file)}</code></pre>"
+    return f"<p><code>{html.escape(words)}</code></p>{behind}"

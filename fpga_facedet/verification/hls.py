@@ -15,6 +15,7 @@ from fpga_facedet.engines.golden import OpenGolden
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.manifest import HLS, Figure, Manifest, SegmentInfo
 from fpga_facedet.progress import Progress
+from fpga_facedet.verification.pictures import told_frames
 from fpga_facedet.verification.streams import (
     LayerComparison,
     LayerStream,
@@ -101,7 +102,7 @@ class HlsVerifyResult:
             counted = "" if trips is None else f"{trips:,}"
             lines.append(f"{layer.name:32}{layer.values:>14,}{layer.mismatched:>12,}{counted:>16}".rstrip())
         lines.append(
-            f"{self.frames} different frames: {self.mismatched_bytes} of {self.total_bytes} bytes differ from the "
+            f"{told_frames(self.frames)}: {self.mismatched_bytes:,} of {self.total_bytes:,} bytes differ from the "
             f"golden engine, and {self.mismatched_values:,} of the {self.values:,} values above."
         )
         if self.first_difference:

@@ -32,6 +32,11 @@ def make_frames(
     return np.stack(frames)
 
 
+def told_frames(count: int) -> str:
+    """Return in words what was verified with."""
+    return f"{count} different frames" if count > 1 else "1 frame"
+
+
 def _whole(wanted: InputInfo, picture: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     height, width = picture.shape[:2]
     return Letterbox.fit(width, height, wanted.width, wanted.height).apply(picture, wanted.fill)

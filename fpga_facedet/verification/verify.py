@@ -22,9 +22,9 @@ from fpga_facedet.engines.rtl import RtlEngine
 from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import FILE_NAME, RTL, Figure, Manifest
 from fpga_facedet.progress import Progress
-from fpga_facedet.simulation.verilator import Children, StreamRun
+from fpga_facedet.simulation.verilator import Children, StreamRun, version
 from fpga_facedet.verification.hls import HlsVerifyResult, Stalls, verify_hls
-from fpga_facedet.verification.pictures import make_frames
+from fpga_facedet.verification.pictures import make_frames, told_frames
 
 PAUSED_SHARE = 0.3
 """Share of the cycles in which each end of the stream pauses in the stalled pass."""
@@ -92,14 +92,14 @@ class VerifyResult:
         """Say the outcome in a few lines for a person."""
         passes = "with random stalls and without" if self.stalled else "without stalls"
         lines = [
-            f"{self.frames} different frames back to back, {passes}: "
-            f"{self.mismatched_bytes} of {self.total_bytes} bytes differ from the golden engine."
+            f"{told_frames(self.frames)} back to back, {passes}: "
+            f"{self.mismatched_bytes:,} of {self.total_bytes:,} bytes differ from the golden engine."
         ]
         if self.first_difference:
             lines.append(self.first_difference.describe())
         microseconds = self.latency_cycles / self.clock_mhz
         lines.append(
-            f"Simulated at {self.clock_mhz:g} MHz: {self.cycles_per_frame} cycles a frame, {self.fps:.1f} frames a "
+            f"Simulated at {self.clock_mhz:g} MHz: {self.cycles_per_frame:,} cycles a frame, {self.fps:.1f} frames a "
             f"second, {microseconds / 1000:.2f} ms from the first pixel to the last result."
         )
         return "\n".join(lines)
@@ -267,6 +267,6 @@ def record(folder: Path, result: VerifyResult) -> None:
     )
     names = {figure.name for figure in figures}
     kept = tuple(f for f in manifest.figures if f.evidence != "simulated" or f.name not in names)
-    proven = replace(manifest, figures=kept + figures)
+    proven = replace(manifest, figures=kept + figures, versions=manifest.versions | {"verilator": version()})
     proven.save(folder / FILE_NAME)
     report.write(proven, get_board(str(manifest.board)), folder)
