@@ -27,7 +27,7 @@ from fpga_facedet.compiler import cost, fifos, flow
 from fpga_facedet.compiler.choices import cycles_by_layer
 from fpga_facedet.compiler.cost import Budget, Resources
 from fpga_facedet.compiler.finn_session import finn_session
-from fpga_facedet.compiler.folding import Request
+from fpga_facedet.compiler.folding import SEARCH_FILE, Request
 from fpga_facedet.compiler.hls.styles import stands_between
 from fpga_facedet.console import Reporter
 from fpga_facedet.manifest import RTL, Manifest
@@ -83,7 +83,11 @@ def finn_folding(graph: Any, board: Board, fps: float, widest: int = WIDEST) -> 
 
 
 def replace_folding(folder: Path, graph: Any) -> None:
-    """Put a folded graph in the place of that which the build in `folder` saved, to go on from step converters."""
+    """Put a folded graph in the place of that which the build in `folder` saved, to go on from step converters.
+
+    What the search found goes with the folding that it was of.
+    """
+    (folder / "steps" / SEARCH_FILE).unlink()
     with finn_session():
         graph.save(str(folder / "steps" / f"{flow.STEPS.index('fold') + 1:02d}_fold.onnx"))
 

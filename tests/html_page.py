@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = ("meta", "br", "img", "source", "hr", "link", "input")
+_VOID = ("meta", "br", "wbr", "img", "source", "hr", "link", "input")
 _SVG = ("circle", "rect", "line", "polyline", "polygon", "path")
 
 

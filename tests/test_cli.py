@@ -21,16 +21,19 @@ from tests.compiler import nets
 
 MODEL = zoo.model_path("lpyolo-4w4a")
 COMMANDS = (
-    *("data", "train", "eval", "export", "build", "verify", "hls", "overlay"),
+    *("data", "train", "eval", "export", "build", "verify", "explore", "synth", "calibrate", "hls", "overlay"),
     *("run", "serve", "watch", "top", "demo", "doctor"),
 )
 
 
+FACEDET = (sys.executable, "-c", "from fpga_facedet.cli import main; main()")
+"""The command line in a process of its own, whatever is on the PATH."""
+
+
 def facedet(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, as a person does."""
-    code = "from fpga_facedet.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
+        [*FACEDET, *map(str, words)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -199,7 +202,7 @@ def test_verify_and_rtl_need_an_accelerator(tmp_path: Path) -> None:
 def test_a_reader_that_leaves_is_no_error() -> None:
     """`facedet ... | head`: the pipe closes early, and that is fine."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from fpga_facedet.cli import main; main()", "doctor"],
+        [*FACEDET, "doctor"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

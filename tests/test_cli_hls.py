@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 def build(folder: Path, layers: str, *words: str) -> tuple[object, ...]:
     """The words that make the accelerator in `folder` one of other layers."""
-    model = small.accelerator().parent / "model.onnx"
+    model = small.model()
     again = ("--target-fps", "10000", "--from-step", "fold", "--layers", layers)
     return ("build", "--model", model, "--out", folder, *again, *words)
 
@@ -71,7 +71,7 @@ def test_a_build_without_vitis_says_what_is_left(folder: Path) -> None:
 def test_nothing_is_written_for_a_layer_that_does_not_exist(tmp_path: Path) -> None:
     typo = tmp_path / "typo.toml"
     typo.write_text('[layers]\nMVUA_0 = "hls"\n')
-    model = small.accelerator().parent / "model.onnx"
+    model = small.model()
     assert "MVUA_0" in refusal("build", "--model", model, "--out", tmp_path / "new", "--layers", typo)
     assert [path.name for path in tmp_path.iterdir()] == ["typo.toml"]
 

@@ -57,3 +57,8 @@ def test_a_drawing_says_what_is_seen_or_that_it_only_decorates() -> None:
 def test_the_checker_of_these_tests_sees_what_is_broken(broken: str) -> None:
     with pytest.raises((AssertionError, IndexError)):
         Page(broken)
+
+
+def test_names_break_behind_their_words() -> None:
+    assert page.breakable("StreamingMaxPool_rtl_0") == "Streaming<wbr>Max<wbr>Pool_<wbr>rtl_<wbr>0"
+    assert page.breakable("MVAU_0<b>") == "MVAU_<wbr>0&lt;b&gt;" and page.breakable("plain") == "plain"

@@ -17,9 +17,10 @@ from fpga_facedet.compiler import flow
 from fpga_facedet.compiler.folding import Request
 from fpga_facedet.compiler.hls.styles import Styles
 from fpga_facedet.errors import InternalError, UserError
-from fpga_facedet.manifest import Manifest
-from tests.compiler import nets
+from fpga_facedet.manifest import Figure, Manifest
+from tests.compiler import nets, report_case
 from tests.compiler.conftest import Built
+from tests.folders import contents
 
 
 def test_leaves_every_steps_graph_and_every_result(built: Built) -> None:
@@ -160,15 +161,14 @@ def test_a_step_that_changes_the_mathematics_is_found(
     assert not (tmp_path / "accelerator.json").exists()
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def results(folder: Path) -> dict[str, bytes]:
     """Every file of an accelerator but the steps that led to it."""
-    files = [path for path in folder.rglob("*") if path.is_file() and "steps" not in path.parts]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    return contents(folder, without="steps")
 
 
 def built_alike(folder: Path) -> dict[str, bytes]:
     """Every file of an accelerator but those that say how many seconds the search took."""
-    return {name: data for name, data in contents(folder).items() if name not in ("search.json", "report.html")}
+    return {name: data for name, data in results(folder).items() if name not in ("search.json", "report.html")}
 
 
 def test_a_frame_rate_out_of_reach_says_the_best_and_destroys_nothing(
@@ -177,7 +177,7 @@ def test_a_frame_rate_out_of_reach_says_the_best_and_destroys_nothing(
     folder = copy_of(built, tmp_path / "again")
     with pytest.raises(UserError, match=r"1e\+06 frames a second are out of reach .*; the nearest .* is [\d.]+\."):
         flow.build(built.model, board, folder, request=Request(1e6), from_step="fold")
-    assert contents(folder) == contents(built.folder)
+    assert results(folder) == results(built.folder)
     flow.build(built.model, board, folder, request=Request(20_000), from_step="fold")
     assert built_alike(folder) == built_alike(built.folder)
 
@@ -198,14 +198,41 @@ def test_what_is_interrupted_at_the_very_end_destroys_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = contents(folder)
+    before = results(folder)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(flow.report, "write", interrupt)
         flow.build(built.model, board, folder, request=Request(5_000), from_step="fold")
-    assert contents(folder) == before
+    assert results(folder) == before
     slower = flow.build(built.model, board, folder, request=Request(5_000), from_step="sources")
     assert Manifest.load(folder) == slower != built.manifest
     assert (folder / "simulator" / "kept").is_file() and not (folder / "steps" / "finished").exists()
+
+
+def test_what_was_found_out_stays_with_the_same_hardware_alone(built: Built, board: Board, tmp_path: Path) -> None:
+    folder = copy_of(built, tmp_path / "again")
+    found = Figure("lut", 7.0, "LUTs", "synthesized")
+    known = replace(
+        built.manifest,
+        figures=(*built.manifest.figures, found),
+        versions={**built.manifest.versions, "yosys": "Yosys 0"},
+    )
+    known.save(folder / "accelerator.json")
+    sha = known.files["rtl_sha256"]
+    (folder / "fifos.json").write_text(json.dumps(report_case.FIFOS | {"rtl_sha256": sha}))
+    same = flow.build(built.model, board, folder, from_step="sources", request=Request(20_000))
+    assert same == known and (folder / "fifos.json").is_file()
+    assert "most held" in (folder / "report.html").read_text()
+    other = flow.build(built.model, board, folder, request=Request(5_000), from_step="fold")
+    assert other.files["rtl_sha256"] != sha and found not in other.figures and "yosys" not in other.versions
+    assert not (folder / "fifos.json").exists()
+
+
+def test_a_folding_from_elsewhere_has_no_findings_of_the_search(built: Built, board: Board, tmp_path: Path) -> None:
+    folder = copy_of(built, tmp_path / "again")
+    (folder / "steps" / "search.json").unlink()
+    flow.build(built.model, board, folder, from_step="converters", request=Request(20_000))
+    assert not (folder / "search.json").exists()
+    assert "no result of the folding search" in (folder / "report.html").read_text()
 
 
 def test_the_golden_model_of_another_model_is_never_taken(built: Built, board: Board, tmp_path: Path) -> None:
@@ -214,7 +241,7 @@ def test_the_golden_model_of_another_model_is_never_taken(built: Built, board: B
     flow.build(other, board, folder, to_step="streamline")
     with pytest.raises(UserError, match="Step 'golden' left no result"):
         flow.build(other, board, folder, from_step="hardware")
-    assert contents(folder) == contents(built.folder)
+    assert results(folder) == results(built.folder)
 
 
 def test_one_build_at_a_time(model: Path, board: Board, tmp_path: Path) -> None:
@@ -290,7 +317,7 @@ def test_a_place_that_cannot_be_written(model: Path, board: Board, tmp_path: Pat
 
 def test_an_hls_build_differs_from_the_folding_on(built: Built, built_hls: Built) -> None:
     """The same steps before and the same golden model, the same keys in the manifest; `hls/` and another top."""
-    before, after = contents(built.folder), contents(built_hls.folder)
+    before, after = results(built.folder), results(built_hls.folder)
     assert {name for name in after if name not in before} == {name for name in after if name.startswith("hls/")}
     assert {name for name in after if name.startswith("rtl/")} == {"rtl/top.sv", "rtl/files.txt"}
     assert after["golden.onnx"] == before["golden.onnx"]
@@ -372,7 +399,7 @@ def test_layers_without_a_form_in_hls_leave_everything_as_it_was(
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == everything
     with pytest.raises(UserError, match="MVAU_0 has no HLS form"):
         flow.build(built.model, board, folder, request=Request(20_000), from_step="specialise", layers=Styles.hls())
-    assert contents(folder) == contents(built.folder)
+    assert results(folder) == results(built.folder)
 
 
 def test_a_pattern_without_a_layer_is_refused_before_folding(built: Built, board: Board, tmp_path: Path) -> None:
@@ -382,11 +409,11 @@ def test_a_pattern_without_a_layer_is_refused_before_folding(built: Built, board
             built.model, board, folder, request=Request(5_000), from_step="specialise",
             layers=Styles("rtl", (("MVAU_9", "hls"),)),
         )  # fmt: skip
-    assert (folder / "steps" / "08_fold.onnx").exists() and contents(folder) == contents(built.folder)
+    assert (folder / "steps" / "08_fold.onnx").exists() and results(folder) == results(built.folder)
 
 
 def test_hls_layers_that_do_not_fit_are_refused(built: Built, board: Board, tmp_path: Path) -> None:
     folder, small = copy_of(built, tmp_path / "again"), replace(board, lut=2_000)
     with pytest.raises(UserError, match=r"does not fit TUL PYNQ-Z2 at any speed: it needs [\d,]+ LUTs of 1,700"):
         flow.build(built.model, small, folder, request=Request(20_000), from_step="fold", layers=Styles.hls())
-    assert contents(folder) == contents(built.folder)
+    assert results(folder) == results(built.folder)

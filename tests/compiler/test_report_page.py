@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from fpga_facedet.boards import BOARDS, Board, get_board
 from fpga_facedet.compiler import report_findings
@@ -145,7 +146,10 @@ def test_styles_and_evidence_get_a_column_where_layers_differ_in_them(tmp_path: 
     assert set(found.column("style")) == {"rtl", "hls", "–"}
     assert found.column("evidence")[2] == "synthesized" and found.column("evidence")[0] == "estimated"
     assert "Synthesized or estimated." in read.texts["Layers"] and "facedet hls report" in read.texts["Layers"]
-    assert "--layers STYLES.toml" in read.texts["The same again"]
+    styles = {each.plain_name: "hls" for each in layers if each.style == "hls"}
+    command, written = read.texts["The same again"].split("STYLES.toml holds:")
+    assert "--layers STYLES.toml" in command
+    assert tomllib.loads(written[: written.index("Model ")]) == {"layers": styles}
     assert "all layers in C++" in show(tmp_path, replace(known, layer_style="hls")).text
 
 
@@ -177,7 +181,7 @@ def test_synthesis_stands_beside_the_estimate(full: Page) -> None:
 def test_the_search_says_what_limits_it_and_draws_the_front(full: Page) -> None:
     said = full.texts["What limits it"]
     assert "MVAU_rtl_1 is the slowest layer: 13,824 cycles (estimated)" in said
-    assert SEARCH["bottleneck"]["why"] in said and SEARCH["limit"] in said and "Binding: dsp" in said
+    assert SEARCH["bottleneck"]["why"] in said and SEARCH["limit"] in said and "What binds the fastest: dsp" in said
     found = table(full, "Other foldings")
     assert found.rows[1] == ["7,233.8", "3,750", "2,600", "6", "9", "1.73", "0.24"]
     assert len(re.findall("<polyline", full.source)) == 6 and "this build" in full.texts["Other foldings"]
@@ -288,3 +292,16 @@ def test_every_board_has_its_page_and_its_remark(tmp_path: Path, board: Board) -
 def test_evidence_is_always_one_of_ours_or_a_command(full: Page) -> None:
     for row in table(full, "Evidence").rows:
         assert row[2] in EVIDENCE or "facedet" in row[2] or "meter" in row[2]
+
+
+def test_a_page_of_hls_layers_sends_nobody_to_yosys_or_to_the_simulation(tmp_path: Path) -> None:
+    known = manifest()
+    layers = tuple(replace(each, style="hls", resources=each.resources | {"dsp": 0}) for each in known.layers)
+    read = show(tmp_path, replace(known, layers=layers, layer_style="hls"))
+    missing = {row[0]: row[2] for row in table(read, "Evidence").rows if row[1] == "not measured"}
+    assert missing["frames a second"] == missing["LUTs"] == "synthesized: facedet hls report DIR"
+    assert "facedet synth" not in read.text
+    found = table(read, "Layers")
+    # The stream in front of an HLS layer is in its own figures, and a layer without DSPs multiplies in LUTs.
+    assert not [name for name in found.column("layer") if name.startswith("FIFOs")]
+    assert set(found.column("multiplier")) <= {"LUT", "adders", "–"} and "LUT" in found.column("multiplier")

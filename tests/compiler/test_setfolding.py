@@ -37,6 +37,11 @@ def test_what_is_compared_are_two_foldings_of_one_network(compared: tuple[Path, 
     assert [each.folding for each in finn.layers] != [each.folding for each in ours.layers]
 
 
+def test_finns_folding_is_not_explained_by_our_search(compared: tuple[Path, list[setfolding.Side]]) -> None:
+    folder, _ = compared
+    assert (folder / "ours" / "search.json").is_file() and not (folder / "finn" / "search.json").exists()
+
+
 def test_a_side_that_is_worse_is_called_worse() -> None:
     finn, ours = (
         setfolding.Side(name, 1, 1, Resources(lut=lut, bram18=4, dsp=10)) for name, lut in (("finn", 90), ("ours", 91))

@@ -1,5 +1,6 @@
 """A real engine that needs no network: the brightness of each cell, in integers."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,13 @@ def video(tmp_path: Path) -> Path:
     writer.release()
     assert path.stat().st_size > 1000
     return path
+
+
+@pytest.fixture
+def socket_path() -> Iterator[str]:
+    """A path for a socket, which may have 107 bytes: pytest's folders for several processes are longer."""
+    with tempfile.TemporaryDirectory(prefix="facedet-") as folder:
+        yield f"{folder}/notify"
 
 
 class Camera:

@@ -12,6 +12,7 @@ import pytest
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.host.commands import describe_message, describe_result, run, serve, watch
+from fpga_facedet.host.pipeline import Pipeline
 from tests.host.conftest import MANIFEST, BrightnessEngine
 from tests.stream.conftest import Watcher, seqs
 
@@ -126,14 +127,20 @@ def test_wrong_options_of_run_are_errors_before_a_file_is_touched(folder, tmp_pa
     assert list(tmp_path.glob("f.jsonl*")) == []
 
 
-def test_run_stops_at_sigint_in_order_and_keeps_what_is_done(folder, tmp_path, engine):
+def test_run_stops_at_sigint_in_order_and_keeps_what_is_done(folder, tmp_path, engine, monkeypatch):
     """The real signal, to this very process; pytest runs tests in the main thread."""
+    stop, told = Pipeline.stop, threading.Event()
+
+    def tell(pipeline):
+        stop(pipeline)
+        told.set()
 
     def take(result):
         if result.frame.seq == 1:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)
+            assert told.wait(60)
 
+    monkeypatch.setattr(Pipeline, "stop", tell)
     before = signal.getsignal(signal.SIGINT)
     warnings = []
     summary = run(str(folder), engine, jsonl=tmp_path / "f.jsonl", on_result=take, on_warning=warnings.append)

@@ -16,8 +16,8 @@ def listen(address):
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_the_states_arrive_as_systemd_wants_them(tmp_path, abstract):
-    name = f"facedet-{os.getpid()}" if abstract else str(tmp_path / "notify")
+def test_the_states_arrive_as_systemd_wants_them(socket_path, abstract):
+    name = f"facedet-{os.getpid()}" if abstract else socket_path
     with listen("\0" + name if abstract else name) as manager:
         notifier = Notifier({"NOTIFY_SOCKET": f"@{name}" if abstract else name})
         notifier.ready()

@@ -178,11 +178,10 @@ PROGRAM = """
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_sigterm_ends_the_process_in_time_and_systemd_hears_all_of_it(video, tmp_path, hangs):
+def test_sigterm_ends_the_process_in_time_and_systemd_hears_all_of_it(video, socket_path, hangs):
     code = textwrap.dedent(PROGRAM).format(hangs=hangs, source=str(video))
-    path = str(tmp_path / "notify")
-    environment = {**os.environ, "NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000", "PYTHONPATH": str(REPOSITORY)}
-    with listen(path) as manager:
+    environment = {**os.environ, "NOTIFY_SOCKET": socket_path, "WATCHDOG_USEC": "200000", "PYTHONPATH": str(REPOSITORY)}
+    with listen(socket_path) as manager:
         manager.setblocking(False)
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
         said = []

@@ -226,15 +226,15 @@ def test_a_stop_while_waiting_to_try_again_is_heard():
     assert service.supervisor.stopped and service.opened == [] and service.closed == [False]
 
 
-def test_pings_stay_away_while_something_hangs(tmp_path):
+def test_pings_stay_away_while_something_hangs(socket_path):
     free, failure = threading.Event(), []
 
     def check():
         if failure:
             raise StalledError("inference", 20)
 
-    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "40000"}
-    with listen(str(tmp_path / "notify")) as manager, heart(lambda: "fine", check, Notifier(environment)):
+    environment = {"NOTIFY_SOCKET": socket_path, "WATCHDOG_USEC": "40000"}
+    with listen(socket_path) as manager, heart(lambda: "fine", check, Notifier(environment)):
         assert {manager.recv(1000) for _ in range(4)} == {b"WATCHDOG=1", b"STATUS=fine"}
         failure.append(True)
         said = [manager.recv(1000) for _ in range(30)]

@@ -27,19 +27,24 @@ CACHE = Path(_PLACE.name) / "cache"
 
 
 @functools.cache
+def model() -> Path:
+    """Return the QONNX file that the accelerators are made of."""
+    return nets.export(nets.spec(width=64, height=64), Path(_PLACE.name) / "model.onnx")
+
+
+@functools.cache
 def accelerator(style: str = "rtl") -> Path:
     """Return the folder of the accelerator in a style: rtl, hls or mixed. It is everybody's: nobody writes to it."""
     place = Path(_PLACE.name)
     if style == "rtl":
-        model = nets.export(nets.spec(width=64, height=64), place / "model.onnx")
-        flow.build(model, get_board("pynq-z2"), place / "rtl", request=Request(10_000))
+        flow.build(model(), get_board("pynq-z2"), place / "rtl", request=Request(10_000))
         return place / "rtl"
     shutil.copytree(accelerator(), place / style)
     choice = place / f"{style}.toml"
     choice.write_text(MIXED)
     layers = Styles.parse(choice) if style == "mixed" else Styles.hls()
     flow.build(
-        place / "model.onnx",
+        model(),
         get_board("pynq-z2"),
         place / style,
         request=Request(10_000),

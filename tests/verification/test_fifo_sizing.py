@@ -14,6 +14,7 @@ from fpga_facedet.errors import UserError
 from fpga_facedet.manifest import FifoInfo, Manifest
 from fpga_facedet.verification import fifo_sizing
 from fpga_facedet.verification.fifo_sizing import size_fifos
+from tests.folders import contents
 
 from . import small
 
@@ -29,10 +30,6 @@ def accelerator(tmp_path: Path) -> Path:
     depths = {fifo.before: BURDEN for fifo in Manifest.load(folder).fifos}
     assert {fifo.depth for fifo in flow.resize_fifos(folder, depths).fifos} == {BURDEN}
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_too_deep_shrinks_and_too_shallow_is_caught_and_deepened(

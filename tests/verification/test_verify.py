@@ -172,7 +172,7 @@ def test_equal_hls_layers_pass_and_no_cycles_are_claimed(cache: None) -> None:
     assert [layer["name"] for layer in told["layers"]] == [*names, "facedet_hls_0"]
     assert {layer["name"]: layer["values"] for layer in told["layers"]}["FMPadding_0"] == 3 * 66 * 66 * 3
     assert told["values"] == sum(layer["values"] for layer in told["layers"]) and told["mismatched_values"] == 0
-    assert f"0 of {result.total_bytes} bytes differ" in result.describe() and "(estimated)" in result.describe()
+    assert f"0 of {result.total_bytes:,} bytes differ" in result.describe() and "(estimated)" in result.describe()
     assert Manifest.load(folder) == before
 
 
