@@ -6,9 +6,10 @@ RUN := $(VENV)/bin/
 ARGS ?=
 # Files of tests go to so many processes; each builds the accelerators that its files share.
 JOBS ?= 2
+PYNQS := pynq-3.0.1 pynq-3.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup boards demo test test-long lint bench notebooks wheel clean
+.PHONY: help setup boards $(PYNQS) armhf demo test test-long lint bench notebooks wheel clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -24,8 +25,13 @@ $(READY): requirements/pc.txt requirements/check_machine.sh pyproject.toml
 	@$(RUN)python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-boards: $(READY) ## what the board-side tests need: Python 3.10 with the real pynq (twice), and Debian's ARM Python
-	@for version in 3.0.1 3.1.2; do sh requirements/board.sh $$version || [ $$? -eq 3 ] || exit 1; done
+# Each alone, so that `make -j4 setup boards` fetches all at once.
+boards: $(PYNQS) armhf ## what the board-side tests need: Python 3.10 with the real pynq (twice), and Debian's ARM Python
+
+$(PYNQS): pynq-%:
+	@sh requirements/board.sh $* || [ $$? -eq 3 ]
+
+armhf:
 	@sh requirements/armhf.sh || [ $$? -eq 3 ]
 
 demo: $(READY) ## build the accelerator, prove it on a photograph, stream faces (ARGS="--source 0" for a camera)
