@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.boards import Board, get_board
-from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, rtl, streamline
+from fpga_facedet.compiler import fifos, folding, integer, layers, layout, report, results, rtl, streamline
 from fpga_facedet.compiler.equivalence import Reference, pictures
 from fpga_facedet.compiler.finn_session import finn_session, place_without_room
 from fpga_facedet.compiler.folding import SEARCH_FILE, Request
@@ -27,11 +27,9 @@ from fpga_facedet.compiler.hls import cost as hls_cost
 from fpga_facedet.compiler.hls import emit, styles, vectors
 from fpga_facedet.compiler.hls.plan import MOST_BEAT_BITS, MOST_BITS, check_supported
 from fpga_facedet.compiler.hls.styles import Segment, Styles
-from fpga_facedet.compiler.hls.vitis_tcl import VERILOG, VITIS
-from fpga_facedet.compiler.report_findings import FIFOS_FILE, SOURCES_KEY, SYNTHESIS_FILE
 from fpga_facedet.errors import UserError
 from fpga_facedet.files import explain_os_error, saving, write_bytes, write_json
-from fpga_facedet.manifest import EVIDENCE, FILE_NAME, HLS, RTL, Manifest
+from fpga_facedet.manifest import FILE_NAME, HLS, Manifest
 from fpga_facedet.network.metadata import manifest_of_model, normalisation_of_model
 from fpga_facedet.progress import Progress, unwatched
 
@@ -39,14 +37,6 @@ if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
 _ABOUT = "build.json"
-
-_FOUND_OUT = (FIFOS_FILE, SYNTHESIS_FILE)
-"""What simulation and yosys said of a finished build since."""
-_RESULTS = (
-    *(layout.RTL, layout.HLS, layout.GOLDEN, SEARCH_FILE, *_FOUND_OUT),
-    *(report.JSON_FILE, report.HTML_FILE, FILE_NAME),
-)
-"""What a finished build leaves besides its steps, the manifest last; the C++ only where a layer is HLS."""
 
 
 @dataclass(frozen=True)
@@ -205,12 +195,14 @@ def build(
     Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `hls/` where a layer is HLS,
     `accelerator.json`, `search.json`, `report.html` and `report.json`; a build that fails or stops early leaves those
     of an earlier one. Raises UserError for a bad model, an unknown step, a missing earlier result, a request that
-    cannot be met, layers that have no HLS form or are too large in it, and a folder that another build is writing;
-    InternalError where a step changes a single output.
+    cannot be met, layers that have no HLS form or are too large in it, a folder that another build is writing, and an
+    early stop beside an accelerator of other choices; InternalError where a step changes a single output.
     """
     start, end = _span(from_step, to_step)
     layers = layers or Styles.rtl()
     context = _Build(Path(model), board, Path(out), request or Request(), layers, manifest_of_model(model))
+    if end < len(STEPS) - 1:
+        _check_early_stop(context, STEPS[end])
     if layers.wants_hls_alone:
         _check_bits(context.model)
     return _make(context, start, end, progress)
@@ -346,49 +338,11 @@ def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
         shutil.copyfile(context.found, context.fresh / SEARCH_FILE)
     manifest = report.describe(context.manifest, graph, context.board, context.segments(graph))
     manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
-    manifest = _with_what_still_holds(context, manifest)
+    manifest = results.with_what_still_holds(manifest, context.out, context.fresh)
     report.write(manifest, context.board, context.fresh)
     manifest.save(context.fresh / FILE_NAME)
-    # Nothing but renaming from here on; meanwhile no manifest vouches for what is there.
-    (context.out / FILE_NAME).unlink(missing_ok=True)
-    _keep_what_vitis_made(context)
-    for name in _RESULTS:
-        earlier, fresh = context.out / name, context.fresh / name
-        if earlier.is_dir():
-            earlier.rename(context.fresh / f"{name}.replaced")
-        if fresh.exists():
-            fresh.replace(earlier)
-        else:
-            earlier.unlink(missing_ok=True)
-    shutil.rmtree(context.fresh)
+    results.put_in_place(context.fresh, context.out)
     return manifest
-
-
-def _with_what_still_holds(context: _Build, manifest: Manifest) -> Manifest:
-    """Return the manifest with what was simulated or counted of an earlier build, where that is the same hardware.
-
-    Its files are copied to the new ones. Of other SystemVerilog what was found out says nothing.
-    """
-    try:
-        earlier = Manifest.load(context.out)
-    except UserError:
-        return manifest
-    ours, theirs = ((made.files.get(SOURCES_KEY), made.board, made.clock_mhz) for made in (manifest, earlier))
-    if manifest.layer_style != RTL or ours != theirs:
-        return manifest
-    for name in _FOUND_OUT:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(context.out / name, context.fresh / name)
-    figures = tuple(figure for figure in earlier.figures if figure.evidence != EVIDENCE[0])
-    return replace(manifest, figures=manifest.figures + figures, versions=earlier.versions | manifest.versions)
-
-
-def _keep_what_vitis_made(context: _Build) -> None:
-    """Move an earlier build's results of Vitis HLS, which know by themselves what they were made of, to the new C++."""
-    for name in (VITIS, VERILOG):
-        made, fresh = (folder / layout.HLS / name for folder in (context.out, context.fresh))
-        if made.is_dir() and fresh.parent.is_dir():
-            made.rename(fresh)
 
 
 def _check_ends(graph: "ModelWrapper", context: _Build) -> None:
@@ -441,6 +395,18 @@ def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:
     return start, end
 
 
+def _check_early_stop(context: _Build, step: str) -> None:
+    """Refuse to leave an accelerator that stands there the steps of another one."""
+    if not (context.out / FILE_NAME).is_file():
+        return
+    earlier, about = _read_about(context.out), _about(context)
+    differs = next((key for key in _DECIDED_BY if earlier.get(key) != about[key]), None)
+    if differs is None:
+        return
+    was = f"was made with {differs} {earlier[differs]!r}, not {about[differs]!r}" if earlier else "has lost its steps"
+    raise UserError(f"The accelerator in {context.out} {was}; give --to-step {step} another folder, it stays as it is.")
+
+
 def _resume(context: _Build, start: int) -> "ModelWrapper":
     """Return the graph that the step before `start` left, if the earlier build was one of the same things."""
     about = _about(context)
@@ -459,14 +425,20 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
 
 
 def _earlier(out: Path) -> dict[str, Any]:
-    """Return what the earlier build in `out` was made of."""
-    try:
-        earlier = json.loads((out / "steps" / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        earlier = None
-    if not isinstance(earlier, dict):
+    """Return what the earlier build in `out` was made of; UserError where its steps do not say."""
+    earlier = _read_about(out)
+    if not earlier:
         raise UserError(f"There is no earlier build in {out} to resume; build without --from-step.")
     return earlier
+
+
+def _read_about(out: Path) -> dict[str, Any]:
+    """Return what the steps in `out` say that they were made of, nothing where they do not."""
+    try:
+        about = json.loads((out / "steps" / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _load(context: _Build, step: str) -> "ModelWrapper":

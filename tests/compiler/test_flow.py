@@ -106,6 +106,18 @@ def test_stopping_early_leaves_no_accelerator(model: Path, board: Board, tmp_pat
     ]
 
 
+def test_stopping_early_leaves_an_accelerator_its_own_steps(built: Built, board: Board, tmp_path: Path) -> None:
+    """FIFO sizing goes on from them: those of another folding would quietly make it another accelerator."""
+    folder = copy_of(built, tmp_path / "again")
+    steps = {path: path.read_bytes() for path in (folder / "steps").iterdir()}
+    with pytest.raises(UserError, match="made with target_fps 20000, not 5000; give --to-step fold another folder"):
+        flow.build(built.model, board, folder, request=Request(5_000), from_step="fold", to_step="fold")
+    assert {path: path.read_bytes() for path in (folder / "steps").iterdir()} == steps
+    shutil.rmtree(folder / "steps")
+    with pytest.raises(UserError, match="has lost its steps; give --to-step fold another"):
+        flow.build(built.model, board, folder, request=Request(5_000), to_step="fold")
+
+
 @pytest.mark.parametrize(
     ("steps", "says"),
     [
@@ -237,11 +249,13 @@ def test_a_folding_from_elsewhere_has_no_findings_of_the_search(built: Built, bo
 
 def test_the_golden_model_of_another_model_is_never_taken(built: Built, board: Board, tmp_path: Path) -> None:
     folder = copy_of(built, tmp_path / "again")
+    (folder / "accelerator.json").unlink()  # or the steps would stay this accelerator's
+    before = results(folder)
     other = nets.export(nets.spec(3, 3), tmp_path / "other.onnx")
     flow.build(other, board, folder, to_step="streamline")
     with pytest.raises(UserError, match="Step 'golden' left no result"):
         flow.build(other, board, folder, from_step="hardware")
-    assert results(folder) == results(built.folder)
+    assert results(folder) == before
 
 
 def test_one_build_at_a_time(model: Path, board: Board, tmp_path: Path) -> None:
