@@ -136,6 +136,16 @@ class LayerInfo:
         """The name without FINN's mark of RTL: what the layer is called in C++ and in a file of styles."""
         return plain(self.name)
 
+    @property
+    def name_in_sources(self) -> str:
+        """What the layer is called in the sources of its style."""
+        return name_in_sources(self.name, self.style)
+
+
+def name_in_sources(name: str, style: str) -> str:
+    """Return what the layer `name` of a build's graph is called in the sources of its style, RTL or HLS."""
+    return plain(name) if style == HLS else name
+
 
 def plain(name: str) -> str:
     """Return the name of a layer without FINN's mark of RTL: `MVAU_0` for `MVAU_rtl_0`."""

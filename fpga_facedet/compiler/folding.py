@@ -20,6 +20,7 @@ from fpga_facedet.compiler.paths import Floats
 from fpga_facedet.compiler.search import Chain, Space, limits_of, vector_of
 from fpga_facedet.compiler.timing import PaddingTiming, UnitTiming, WindowTiming
 from fpga_facedet.errors import UserError
+from fpga_facedet.manifest import name_in_sources
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
@@ -236,7 +237,7 @@ _TITLES = {"lut": "LUTs", "ff": "flip-flops", "bram18": "18-kbit block RAMs", "d
 def _too_fast(space: Space) -> tuple[str, str]:
     """Return what keeps even a chip without limits from fewer cycles: the input, up to the first FIFO, or a layer."""
     slowest = int(np.argmax([stage.cycles.min() for stage in space.stages]))
-    kind, what = LANES, f"layer {space.layers[slowest].name} has no more lanes to take"
+    kind, what = LANES, f"layer {_called(space.layers[slowest])} has no more lanes to take"
     if not any(layer.waiting for layer in space.layers[: slowest + 1]):
         kind, what = INPUT_STREAM, "the input stream brings one pixel a beat"
     return kind, f"{what}, so that a frame takes {space.fewest_cycles:,} cycles at least"
@@ -309,6 +310,10 @@ def _power(board: Board, chain: Chain) -> float:
     return float(power.estimate(chain.used, board, board.clock_mhz, fps).total_w)
 
 
+def _called(layer: Layer) -> str:
+    return name_in_sources(layer.name, layer.style)
+
+
 def _paces(layers: list[Layer], chain: Chain) -> tuple[Pace, Pace]:
     """Return the slowest layer, and the slowest of the other convolutions (of all layers where there is only one)."""
     groups = np.cumsum([bool(layer.waiting) for layer in layers])
@@ -332,4 +337,4 @@ def _pace(layers: list[Layer], chain: Chain, index: int) -> Pace:
         why = "it puts out the padded image beat by beat"
     else:
         why = f"it takes {timing.cycles:,} beats; {max(0, cycles - timing.cycles):,} of waiting"
-    return Pace(layers[index].name, cycles, why)
+    return Pace(_called(layers[index]), cycles, why)

@@ -110,7 +110,7 @@ def folding_table(manifest: Manifest) -> str:
     mixed = len({layer.evidence for layer in manifest.layers}) > 1
     rows = [
         _row(
-            f"<b>{called(index, layer)}</b><br>{web.breakable(layer.name)}",
+            f"<b>{called(index, layer)}</b><br>{web.breakable(layer.name_in_sources)}",
             (layer.style if styled else None, *_folding(layer), _bits(layer), f"{layer.cycles:,}"),
             layer.resources,
             layer.evidence if mixed else None,

@@ -61,7 +61,7 @@ def page(manifest: Manifest, board: Board, findings: Findings) -> str:
         web.section(
             "Cycles a frame", _about_cycles(manifest, search), layers.cycle_table(manifest, _target(manifest, search))
         ),
-        web.section("Use of the chip", _about_chip(board, search), _chip_table(manifest, board, search)),
+        web.section("Use of the chip", _about_chip(board), _chip_table(manifest, board, search)),
         web.section("Layers", _about_layers(manifest), layers.folding_table(manifest)),
         web.section("FIFOs", _about_fifos(findings), layers.fifo_table(manifest, findings.fifos)),
         web.section(
@@ -100,10 +100,12 @@ def _limits(manifest: Manifest, search: Search | None) -> str:
     first, second = layers.slowest(manifest)
     if first is None:
         return f"{NOT_MEASURED.capitalize()}."
-    text = f"<b>{html.escape(first.name)}</b> is the slowest layer: {first.cycles:,} cycles ({first.evidence})"
+    text = (
+        f"<b>{html.escape(first.name_in_sources)}</b> is the slowest layer: {first.cycles:,} cycles ({first.evidence})"
+    )
     text += f": {html.escape(search.why.rstrip('.'))}." if search is not None and search.why else "."
     if second is not None:
-        text += f"<br>Next is {html.escape(second.name)} with {second.cycles:,} ({second.evidence})."
+        text += f"<br>Next is {html.escape(second.name_in_sources)} with {second.cycles:,} ({second.evidence})."
     if search is None:
         return text + " What stops the next 10 % is not known: there is no result of the folding search here."
     parts = [text, html.escape(search.limit), f"What binds the fastest: {html.escape(search.binding)}."]
@@ -148,9 +150,8 @@ def _budget(search: Search | None) -> dict[str, float]:
     return search.budget if search else {name: getattr(default, name) for name in RESOURCE_NAMES}
 
 
-def _about_chip(board: Board, search: Search | None) -> str:
-    shares = ", ".join(f"{UNITS[name]} {share:.0%}" for name, share in _budget(search).items())
-    return f"Against all of {html.escape(board.part)}. Upright lines: the budget, {shares}."
+def _about_chip(board: Board) -> str:
+    return f"Against all of {html.escape(board.part)}. Upright lines: the budget."
 
 
 def _chip_table(manifest: Manifest, board: Board, search: Search | None) -> str:
@@ -161,7 +162,7 @@ def _chip_table(manifest: Manifest, board: Board, search: Search | None) -> str:
         for figure in sorted(known, key=lambda each: _rank(each.evidence)):
             share = figure.value / whole
             bar = web.bar(share, share > budget, (budget,))
-            said = '<td class="text">over budget</td>' if share > budget else ""
+            said = f'<td class="text">{budget:.0%}{", exceeded" if share > budget else ""}</td>'
             rows.append((title, f"{share:.0%}", bar, _number(figure.value), f"{whole:,}", figure.evidence, said))
         if not any(_rank(figure.evidence) >= EVIDENCE.index("synthesized") for figure in known):
             rows.append((title, "", "", NOT_MEASURED, f"{whole:,}", f"<code>{_synthesize(manifest)}</code>", ""))

@@ -275,8 +275,7 @@ def _owners(segment: str, place: Path, layers: Iterable[str], modules: Iterable[
 
 def _layer(layer: LayerInfo, module: _Module | None) -> LayerReport:
     if layer.style != HLS or module is None or module.interval is None:
-        name = layer.plain_name if layer.style == HLS else layer.name
-        return LayerReport(name, layer.style, layer.cycles, layer.resources, layer.evidence)
+        return LayerReport(layer.name_in_sources, layer.style, layer.cycles, layer.resources, layer.evidence)
     return LayerReport(module.name, layer.style, module.interval, module.resources, SYNTHESIZED)
 
 
