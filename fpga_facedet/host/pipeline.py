@@ -185,7 +185,9 @@ class Pipeline:
     def _wait(self) -> None:
         """Wait for all stages to leave: for ever while the run goes on, not for long once it is stopped."""
         with self._left:
-            self._left.wait_for(lambda: not self._running or self._stopping.is_set())
+            # A signal that comes just before the main thread falls asleep is handled only when it wakes.
+            while not self._left.wait_for(lambda: not self._running or self._stopping.is_set(), 1.0):
+                pass
             if not self._left.wait_for(lambda: not self._running, DRAIN_SECONDS):
                 if self._running & {"preprocess", "inference"}:
                     self._give_up_engine()

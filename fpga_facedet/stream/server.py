@@ -179,8 +179,11 @@ class StreamServer:
         """Be the server's thread: accept, send what waits, notice who has gone, until closed."""
         count = 0
         try:
-            while not self._finished():
-                for key, events in self._selector.select(0.2):
+            over = False
+            while not over:
+                # Before the round: however late this thread comes, it sends once more what there is.
+                over = self._finished()
+                for key, events in self._selector.select(0.0 if over else 0.2):
                     if key.fileobj is self._listener:
                         self._accept()
                     elif key.fileobj is self._ear:
@@ -191,6 +194,7 @@ class StreamServer:
                 if count != self.watchers:
                     count = self.watchers
                     self._on_change(count)
+                over = over and self._finished()
         except BaseException as error:
             self._failure = error
         finally:

@@ -34,6 +34,13 @@ class Losing(BrightnessEngine):
         return output
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """For runs that end by themselves: a stage that gets no processor for a while is none that hangs."""
+    monkeypatch.setattr(pipeline_module, "DRAIN_SECONDS", 30.0)
+    monkeypatch.setattr(pipeline_module, "STOP_SECONDS", 60.0)
+
+
 def seqs_of(engine, source, **options):
     seqs, warnings = [], []
     sink = CallSink(lambda result: seqs.append(result.frame.seq))
@@ -65,11 +72,15 @@ def test_too_many_losses_in_a_row_are_a_failure_of_the_engine():
     assert pipeline.failed_stage == "inference" and facedet_threads() == []
 
 
-def test_a_stopped_run_leaves_a_streaming_engine_empty_and_fit_for_the_next():
+def test_a_stopped_run_leaves_a_streaming_engine_empty_and_fit_for_the_next(patient):
     ring = RingEngine(BrightnessEngine(), depth=3)
     for _ in range(3):
-        _, _, pipeline = seqs_of(ring, Camera(2000))
-        threading.Timer(0.1, pipeline.stop).start()
+
+        def stop_at_20(result):
+            if result.frame.seq >= 20:
+                threading.Thread(target=pipeline.stop).start()  # noqa: B023 - it ends within this round
+
+        pipeline = Pipeline(Camera(2000), ring, [CallSink(stop_at_20)])
         assert pipeline.run().frames > 0
     seqs, _, pipeline = seqs_of(ring, Camera(2000, 30), latest=False)
     pipeline.run()
@@ -79,7 +90,7 @@ def test_a_stopped_run_leaves_a_streaming_engine_empty_and_fit_for_the_next():
     ring.close()
 
 
-def test_a_failure_elsewhere_leaves_the_engine_usable_too():
+def test_a_failure_elsewhere_leaves_the_engine_usable_too(patient):
     ring = RingEngine(BrightnessEngine())
 
     def break_at_5(result):
@@ -157,26 +168,30 @@ def test_an_engine_aborted_by_somebody_else_ends_the_run_quietly():
 @pytest.mark.parametrize("stage", ["capture", "inference", "send"])
 def test_a_stage_that_hangs_cannot_keep_a_stopped_run_and_is_named(monkeypatch, stage):
     monkeypatch.setattr(pipeline_module, "DRAIN_SECONDS", 0.2)
-    monkeypatch.setattr(pipeline_module, "STOP_SECONDS", 0.5)
-    free = threading.Event()
+    monkeypatch.setattr(pipeline_module, "STOP_SECONDS", 3.0)
+    free, hangs = threading.Event(), threading.Event()
+
+    def hang():
+        hangs.set()
+        free.wait(60)
 
     class Hanging(Camera):
         def __iter__(self):
             for frame in super().__iter__():
                 if stage == "capture" and frame.seq == 5:
-                    free.wait(20)
+                    hang()
                 yield frame
 
     class Stuck(RingEngine):
         def collect(self):
             output = super().collect()
             if stage == "inference":
-                free.wait(20)  # deaf to abort, as a driver that spins would be
+                hang()  # deaf to abort, as a driver that spins would be
             return output
 
     def take(result):
         if stage == "send":
-            free.wait(20)
+            hang()
 
     camera, closed = Hanging(), []
 
@@ -185,7 +200,7 @@ def test_a_stage_that_hangs_cannot_keep_a_stopped_run_and_is_named(monkeypatch, 
             closed.append(complete)
 
     pipeline = Pipeline(camera, Stuck(BrightnessEngine()), [Sink(take)])
-    threading.Timer(0.2, pipeline.stop).start()
+    threading.Thread(target=lambda: hangs.wait(60) and pipeline.stop(), daemon=True).start()
     with pytest.raises(StalledError, match=f"The stage '{stage}' was told to stop and has not for") as error:
         pipeline.run()
     assert pipeline.hung == (stage,) and error.value.exit_code == 3
@@ -209,7 +224,7 @@ def test_the_inference_time_is_the_engines_not_the_queues():
     _, _, pipeline = seqs_of(ring, Camera(2000, 30), latest=False)
     metrics = pipeline.run()
     ring.close()
-    assert metrics.stages["inference"].median_ms >= 20
+    assert metrics.stages["inference"].mean_ms >= 20
     assert metrics.stages["inference"].mean_ms * 30 <= metrics.seconds * 1e3
     assert metrics.stages["total"].mean_ms * 30 > metrics.seconds * 1e3
 

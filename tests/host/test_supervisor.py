@@ -157,28 +157,28 @@ class Stuck(Camera):
     def __iter__(self):
         for frame in super().__iter__():
             if frame.seq == 5:
-                self.free.wait(20)
+                self.free.wait(60)
             yield frame
 
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(pipeline_module, "DRAIN_SECONDS", 0.1)
-    monkeypatch.setattr(pipeline_module, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(pipeline_module, "DRAIN_SECONDS", 2.5)
+    monkeypatch.setattr(pipeline_module, "STOP_SECONDS", 3.0)
 
 
 def test_a_camera_that_hangs_is_left_behind_and_another_opened(hasty):
     free = threading.Event()
     stuck = Stuck(free)
     ring = RingEngine(BrightnessEngine())
-    service = Service([stuck, Camera(2000)], [ring], limit=40, stall=0.3)
+    service = Service([stuck, Camera(2000)], [ring], limit=40, stall=2.5)
     with heart(lambda: "beat", service.supervisor.check, Notifier({})):
         service.supervisor.run()
     ring.close()
     assert service.results[-1] == 39 and stuck.closed == 0
     assert "The stage 'capture' has worked on one frame for" in service.warnings[0]
     free.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not stuck.closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert stuck.closed == 1
@@ -189,13 +189,13 @@ def test_a_stall_in_a_simulated_engine_is_none():
         name = "rtl"
 
         def infer(self, frames):
-            time.sleep(0.5)
+            time.sleep(3.5)
             return super().infer(frames)
 
-    service = Service([Camera(2000)], [Simulated()], limit=2, stall=0.1)
+    service = Service([Camera(2000)], [Simulated()], limit=1, stall=2.5)
     with heart(lambda: "beat", service.supervisor.check, Notifier({})):
         service.supervisor.run()
-    assert service.results == [0, 1]
+    assert service.results == [0]
 
 
 def test_an_engine_that_hangs_for_good_ends_the_service(hasty):
@@ -203,11 +203,11 @@ def test_an_engine_that_hangs_for_good_ends_the_service(hasty):
 
     class Deaf(RingEngine):
         def collect(self):
-            free.wait(20)
+            free.wait(60)
             return super().collect()
 
     deaf = Deaf(BrightnessEngine())
-    service = Service([Camera(2000), Camera(2000)], [deaf, BrightnessEngine()], stall=0.2)
+    service = Service([Camera(2000), Camera(2000)], [deaf, BrightnessEngine()], stall=2.5)
     with (
         heart(lambda: "beat", service.supervisor.check, Notifier({})),
         pytest.raises(StalledError, match="'inference'"),
@@ -219,15 +219,16 @@ def test_an_engine_that_hangs_for_good_ends_the_service(hasty):
 
 
 def test_a_stop_while_waiting_to_try_again_is_heard():
-    policy = RestartPolicy(first=60, longest=60)
+    policy = RestartPolicy(first=3600, longest=3600)
     service = Service([Failing(2), Camera()], [BrightnessEngine()], policy=policy)
-    threading.Timer(0.3, service.supervisor.stop).start()
+    # The warning is said just before the wait.
+    service.supervisor._warn = lambda text: threading.Thread(target=service.supervisor.stop).start()
     service.supervisor.run()
     assert service.supervisor.stopped and service.opened == [] and service.closed == [False]
 
 
 def test_pings_stay_away_while_something_hangs(socket_path):
-    free, failure = threading.Event(), []
+    failure = []
 
     def check():
         if failure:
@@ -237,9 +238,10 @@ def test_pings_stay_away_while_something_hangs(socket_path):
     with listen(socket_path) as manager, heart(lambda: "fine", check, Notifier(environment)):
         assert {manager.recv(1000) for _ in range(4)} == {b"WATCHDOG=1", b"STATUS=fine"}
         failure.append(True)
+        while not manager.recv(1000).startswith(b"STATUS=The stage"):
+            pass  # what was said before
         said = [manager.recv(1000) for _ in range(30)]
-    free.set()
-    assert set(said[4:]) == {
+    assert set(said) == {
         b"STATUS=The stage 'inference' has worked on one frame for 20 s and hangs; check the accelerator, power-cycle "
         b"the board."
     }
@@ -261,7 +263,7 @@ def test_an_opening_that_hangs_ends_the_service_and_what_opens_late_is_closed(mo
         service.supervisor.run()
     assert service.closed == [False] and len(service.warnings) == 1
     free.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not late.closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert late.closed == 1
@@ -281,7 +283,7 @@ def test_a_stop_while_a_device_opens_is_heard_and_what_opens_late_is_closed():
     service.supervisor.close()
     assert service.supervisor.stopped and service.closed == [False] and not late.closed
     free.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not late.closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert late.closed == 1

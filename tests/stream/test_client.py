@@ -131,10 +131,11 @@ def test_what_does_not_speak_the_protocol_is_an_error_not_a_reason_to_try_again(
 def test_leaving_early_closes_the_connection():
     listener = socket.create_server(("127.0.0.1", 0))
     messages = watch("127.0.0.1", listener.getsockname()[1])
-    threading.Thread(target=lambda: next(messages), daemon=True).start()
+    reader = threading.Thread(target=lambda: next(messages), daemon=True)
+    reader.start()
     connection, _ = listener.accept()
     connection.sendall(HELLO)
-    time.sleep(0.2)
+    reader.join(20)
     messages.close()
     connection.settimeout(5)
     assert connection.recv(1) == b""

@@ -3,16 +3,18 @@ import socket
 import threading
 import time
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.stream import server as server_module
+from fpga_facedet.stream import watchers as watchers_module
 from fpga_facedet.stream.server import QUEUE_LINES, StreamServer
 from tests.stream.conftest import HELLO, Watcher, line, seqs
 
 
-def wait_until(condition, seconds=10.0):
+def wait_until(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it has not come true"
@@ -35,13 +37,13 @@ def test_three_watchers_get_hello_every_line_in_order_and_the_end(start):
 def test_watchers_that_start_together_all_see_the_first_frame(start):
     """The wait goes on while somebody still comes, also past the count that was asked for."""
     server = start()
-    waiting = threading.Thread(target=server.wait_for_watchers, args=(1, 0.5))
+    waiting = threading.Thread(target=server.wait_for_watchers, args=(1, 3.0))
     waiting.start()
     first = Watcher(server.port).read()
     waiting.join(0.2)
     assert waiting.is_alive(), "it began although others may still come"
     second = Watcher(server.port).read()
-    waiting.join(10)
+    waiting.join(30)
     assert not waiting.is_alive() and server.watchers == 2
     server.publish(line(0))
     server.close()
@@ -95,16 +97,51 @@ def test_with_replay_a_watcher_that_is_behind_holds_up_nobody_and_misses_nothing
     assert seqs(slow.done()) == list(range(3000)) and server.dropped == 0
 
 
-def test_closing_waits_as_long_as_a_watcher_that_is_behind_takes_lines(start):
-    server = start(replay=True, stall_seconds=0.4)
-    slow = Watcher(server.port, 4096).read(lambda message: time.sleep(0.0004))
+def test_closing_waits_as_long_as_a_watcher_that_is_behind_takes_lines(start, monkeypatch):
+    """By a clock that only the watcher's reading moves: 90 s in all, where a stall is 40."""
+    clock = SimpleNamespace(now=0.0, sleep=time.sleep)
+    clock.monotonic = lambda: clock.now
+    for module in (server_module, watchers_module):
+        monkeypatch.setattr(module, "time", clock)
+    server = start(replay=True, stall_seconds=40)
+    slow = Watcher(server.port, 4096)
     server.wait_for_watchers(1)
     for seq in range(3000):
         server.publish(line(seq, faces=4))
-    began = time.monotonic()
+
+    def take(message):
+        clock.now += 0.03
+
+    slow.read(take)
     server.close()
-    assert time.monotonic() - began > 0.4, "it must last longer than a stall for this test to mean anything"
+    assert clock.now > 40, "it must last longer than a stall for this test to mean anything"
     assert seqs(slow.done()) == list(range(3000))
+
+
+def test_a_late_close_still_sends_what_it_can(start, monkeypatch):
+    """The server's thread sleeps just before it looks whether it may go, until the time it was given is over."""
+    server = start()
+    watcher = Watcher(server.port).read()
+    server.wait_for_watchers(1)
+    attend, asleep, awake = server._attend_all, threading.Event(), threading.Event()
+    clock = SimpleNamespace(late=0.0, sleep=time.sleep)
+    clock.monotonic = lambda: time.monotonic() + clock.late
+
+    def attend_and_sleep():
+        attend()
+        asleep.set()
+        assert awake.wait(30)
+
+    def ring_late():
+        clock.late = 100.0
+        awake.set()
+
+    monkeypatch.setattr(server_module, "time", clock)
+    monkeypatch.setattr(server, "_attend_all", attend_and_sleep)
+    assert asleep.wait(30)
+    monkeypatch.setattr(server, "_ring", ring_late)
+    server.close("stopped", within=1.0)
+    assert watcher.done()[-1] == {"type": "end", "frames": 0, "reason": "stopped"}
 
 
 @pytest.mark.parametrize(("limit", "value"), [("REPLAY_LINES", 100), ("REPLAY_BYTES", 100 * len(line(100)))])
@@ -150,8 +187,8 @@ def test_who_vanishes_or_stalls_does_not_hurt_the_others(start, patient):
             reset.vanish()
         if seq == 200:
             closed.socket.close()
-        if not patient and seq % 20 == 0:
-            time.sleep(0.005)  # a camera's pace: who reads keeps up
+        if seq % 20 == 0:
+            wait_until(lambda seq=seq: len(good.messages) > seq)  # a pace at which who reads keeps up
         server.publish(line(seq, faces=4))
     wait_until(lambda: server.watchers == 1)
     server.close()
@@ -160,13 +197,13 @@ def test_who_vanishes_or_stalls_does_not_hurt_the_others(start, patient):
 
 
 def test_all_stalled_watchers_together_hold_a_file_up_once_not_each(start):
-    server = start(patient=True, stall_seconds=0.5)
+    server = start(patient=True, stall_seconds=2.0)
     stalled = [Watcher(server.port, 4096) for _ in range(8)]
     server.wait_for_watchers(8)
     began = time.monotonic()
     for seq in range(3000):
         server.publish(line(seq, faces=4))
-    assert time.monotonic() - began < 5 and server.watchers == 0
+    assert time.monotonic() - began < 10 and server.watchers == 0
     for watcher in stalled:
         watcher.socket.close()
 
@@ -257,10 +294,10 @@ def test_one_watcher_too_many_is_told_and_the_others_stay(start, monkeypatch):
 
 def test_give_up_frees_who_waits_for_watchers(start):
     server = start()
-    threading.Timer(0.1, server.give_up).start()
     began = time.monotonic()
+    threading.Timer(0.1, server.give_up).start()
     server.wait_for_watchers(3)
-    assert 0.05 < time.monotonic() - began < 5
+    assert 0.1 <= time.monotonic() - began < 20
 
 
 def test_give_up_frees_a_publish_that_waits(start):
@@ -284,7 +321,7 @@ def test_closing_does_not_wait_for_a_stalled_watcher_for_ever(start):
         server.publish(line(seq, faces=400))
     began = time.monotonic()
     server.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     server.close()
     stalled.socket.close()
 
