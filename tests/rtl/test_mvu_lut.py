@@ -35,6 +35,7 @@ class Unit:
     signed: bool = False
     places: int = 0
     accumulator: int = 0
+    memory: str = "auto"
 
     @property
     def words(self) -> int:
@@ -74,6 +75,7 @@ class Unit:
             "MW": self.mw, "MH": self.mh, "PE": self.pe, "SIMD": self.simd, "WEIGHT_WIDTH": self.weight_bits,
             "ACTIVATION_WIDTH": self.activation_bits, "SIGNED_ACTIVATIONS": int(self.signed),
             "ACCU_WIDTH": self.accumulator_bits(), "PLACES": self.places, "INIT_FILE": f'"./{WEIGHTS}"',
+            "RAM_STYLE": f'"{self.memory}"',
         }  # fmt: skip
         sources = [own_source(name) for name in SOURCES]
         return compile_model(sources, "mvu_lut", folder, ports=PORTS, parameters=parameters, data_dir=folder)  # type: ignore[arg-type]
@@ -107,11 +109,12 @@ class Unit:
 
 UNITS = [
     Unit(18, 8, 4, 9),  # as in the network: two words, two passes
+    Unit(27, 8, 4, 9, memory="distributed"),  # the same of three words, the weights in LUTs
     Unit(9, 6, 3, 9),  # MW == SIMD: one word held for all passes
     Unit(24, 4, 4, 3, 3, 5, signed=True),  # MH == PE: one pass, odd weights, signed activations
     Unit(5, 7, 7, 5, 8, 3),  # both: a vector each cycle; the activations are what is recoded
     Unit(33, 6, 2, 11, 6, 4, places=8),  # three words and a ring of two and a half vectors; three digits
-    Unit(6, 4, 1, 1, 8, 8),  # one product a cycle, six words in a ring of eight
+    Unit(6, 4, 1, 1, 8, 8, memory="distributed"),  # one product a cycle, six words in a ring of eight
     Unit(62, 2, 1, 31, 2, 4),  # seven chains, so that the tree has registers of its own
     Unit(10, 4, 2, 2, 4, 2, places=16),
     Unit(8, 4, 2, 4, 8, 8, signed=True, accumulator=3),  # wraps around, cut below the upper digits
@@ -130,6 +133,7 @@ def units(choose: draw.DrawFn) -> Unit:
     return Unit(
         words * simd, pe * choose(draw.integers(1, 5)), pe, simd, choose(draw.integers(2, 8)),
         choose(draw.integers(2, 8)), choose(draw.booleans()), choose(draw.sampled_from([0, least, 2 * least])),
+        memory=choose(draw.sampled_from(["auto", "distributed"])),
     )  # fmt: skip
 
 
