@@ -175,6 +175,8 @@ class BoardWorker:
 
     def _step(self, waiter: Waiter) -> bool:
         """Do what can be done now; return whether anything was."""
+        # Before the looks: a pause after them may be when the result came.
+        left = self._until_deadline()
         try:
             # Sending first: while the DMA has nothing to send, the accelerator idles.
             sent = self._sent()
@@ -183,7 +185,7 @@ class BoardWorker:
             if sent or received:
                 waiter.found()
             if not (self._prepare_next() or started or sent or received):
-                self._check_deadline()
+                self._check_deadline(left)
                 return False
         except HardwareFaultError as fault:
             self._recover(fault)
@@ -274,9 +276,8 @@ class BoardWorker:
         """Return in how many seconds the frames on the board count as stuck; None without any."""
         return self._progress_at + self._options.timeout - time.monotonic() if self._busy() else None
 
-    def _check_deadline(self) -> None:
-        """Raise HardwareFaultError that names the stuck channel where nothing has come for too long."""
-        left = self._until_deadline()
+    def _check_deadline(self, left: float | None) -> None:
+        """Raise HardwareFaultError that names the stuck channel where no time is left; None is no deadline."""
         if left is None or left > 0:
             return
         oldest = self._on_board[0] if self._on_board else self._sending

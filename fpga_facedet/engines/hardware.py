@@ -392,8 +392,12 @@ def _dma_driver(overlay: Any, manifest: Manifest) -> Any:
 def _until(done: Callable[[], bool], what: str) -> None:
     """Wait for `done`; HardwareFaultError that begins with `what` after _RESET_SECONDS."""
     end = time.monotonic() + _RESET_SECONDS
-    while not done():
-        if time.monotonic() > end:
+    while True:
+        # Read before the look: where Linux lets this thread wait after it, what was seen says nothing about now.
+        late = time.monotonic() > end
+        if done():
+            return
+        if late:
             raise HardwareFaultError(f"{what} within {_RESET_SECONDS} s")
         time.sleep(0.0001)
 

@@ -24,8 +24,11 @@ from fpga_facedet.manifest import Manifest
 from fpga_facedet.simulation.shell import SimulatedShell
 from fpga_facedet.software_board import Fault, SoftwareBoard, shell_compute
 
-TIMEOUT = 1.0
-SLOW_SECONDS = 1.5
+NOTICED = ("stuck_mm2s", "stuck_s2mm", "slow")
+"""Faults that the engine notices by its timeout alone."""
+TIMEOUT, PATIENCE = 2.5, 60.0
+"""Seconds after which a channel counts as stuck, with those faults and without."""
+SLOW_SECONDS = 6.0
 """How late a result comes that the engine is not to wait for."""
 
 Frames = npt.NDArray[np.uint8]
@@ -68,7 +71,7 @@ def main(overlay: str, simulator: str, memories: str, frames: str, wanted: str, 
             chosen = () if name == "none" else (Fault(name, int(frame), value),)
             compute = shell_compute(SimulatedShell(Path(simulator), Path(memories)), Manifest.load(overlay))
             with SoftwareBoard(compute.manifest, compute, faults=chosen, interrupts=interrupts) as board:
-                engine = open_board_engine(overlay, timeout=TIMEOUT)
+                engine = open_board_engine(overlay, timeout=TIMEOUT if name in NOTICED else PATIENCE)
                 found = outcomes(engine, pixels, results)
                 info = engine.info()
                 told.append(

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from fpga_facedet.engines import board_worker
 from fpga_facedet.engines.board import BoardEngine, open_board_engine
 from fpga_facedet.files import sha256_of
 from fpga_facedet.manifest import Manifest
 
 from .toy import MANIFEST, ToyEngine
 
-TIMEOUT = 0.5
-"""Seconds after which a channel counts as stuck in these tests: far more than a frame of the toy takes."""
+TIMEOUT = 30.0
+"""Seconds after which a channel counts as stuck in these tests: more than a busy machine keeps any thread waiting.
+Where one is to count as stuck, `Clock` lets that time pass at once.
+"""
 WAITING = pytest.mark.parametrize("interrupts", [True, False], ids=["interrupts", "polling"])
 
 
@@ -52,7 +56,7 @@ def damaged(overlay: Path, folder: Path) -> Path:
 
 
 def opened(folder: Path, **options: Any) -> BoardEngine:
-    """Return an engine on the software board, which counts a channel as stuck soon."""
+    """Return an engine on the software board."""
     return open_board_engine(folder, **{"timeout": TIMEOUT, **options})
 
 
@@ -98,6 +102,50 @@ def not_for_ever(engine: BoardEngine) -> Iterator[None]:
         timer.cancel()
 
 
+class Clock:
+    """The clock of a module of the engine: the time of day, but for jumps ahead when the test says so."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any = board_worker) -> None:
+        self._ahead = 0.0
+        monkeypatch.setattr(module, "time", self)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def jump(self) -> None:
+        """Let more than TIMEOUT pass."""
+        self._ahead += TIMEOUT + 1
+
+    @contextmanager
+    def jumping(self, when: Callable[[], Any]) -> Iterator[None]:
+        """Jump once, as soon as `when` is true, which it has to become while the body runs."""
+        over = threading.Event()
+        jumped = threading.Event()
+
+        def watch() -> None:
+            wait_until(lambda: over.is_set() or when())
+            if not over.is_set():
+                jumped.set()
+                self.jump()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        assert jumped.is_set()
+
+
+def stuck(board: Any, engine: BoardEngine, name: str, frame: int) -> Callable[[], bool]:
+    """Return what says whether all results before `frame` are out, and it is where the fault `name` holds it up."""
+    send = board.dma.send
+    return lambda: engine.info()["results"] == frame and (send.started if name == "stuck_mm2s" else send.done) > frame
+
+
 def next_frame_of(board: Any) -> Callable[[], bool]:
     """Return what says whether the board's DMA has begun to send one more frame than now."""
     begun = board.dma.send.started
@@ -111,10 +159,10 @@ def run(engine: BoardEngine, pictures: npt.NDArray[np.uint8]) -> list[Any]:
         for picture in pictures:
             try:
                 slot = engine.acquire()
+                slot.pixels[..., :3] = picture
+                engine.submit(slot)
             except Exception:  # the engine has ended: what was sent before is collected below
                 return
-            slot.pixels[..., :3] = picture
-            engine.submit(slot)
 
     sender = threading.Thread(target=send)
     sender.start()

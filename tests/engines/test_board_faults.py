@@ -1,20 +1,28 @@
 """The board engine and a board on which things go wrong; runs where pynq is (tests/board/test_under_pynq.py)."""
 
+import threading
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 pytest.importorskip("pynq", reason="needs pynq: runs in the board's environment")
 
 from fpga_facedet import shell
+from fpga_facedet.engines import hardware
 from fpga_facedet.engines.board import BoardGoneError
-from fpga_facedet.engines.board_worker import RECOVERIES
+from fpga_facedet.engines.board_worker import RECOVERIES, BoardWorker
 from fpga_facedet.engines.protocol import LostFrameError
 from fpga_facedet.software_board import Fault
 
-from .on_board import WAITING, opened, right, run, run_out, submit, toy_board, wait_until
+from .on_board import WAITING, Clock, opened, right, run, run_out, stuck, submit, toy_board, wait_until
 from .toy import ToyEngine, frames
+
+UNNOTICED = ("stuck_mm2s", "stuck_s2mm", "slow")
+"""Faults of which only the time tells that there is one."""
 
 # Faults that a reset cures
 
@@ -23,25 +31,34 @@ from .toy import ToyEngine, frames
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("stuck_mm2s", "MM2S (frame to accelerator) was stuck for 0.5 s: "),
-        ("stuck_s2mm", "S2MM (results) was stuck for 0.5 s: "),
+        ("stuck_mm2s", "MM2S (frame to accelerator) was stuck for 30 s: "),
+        ("stuck_s2mm", "S2MM (results) was stuck for 30 s: "),
         ("early_done", "S2MM (results) was done after 8 of the result's 40 bytes: "),
         ("error_bits", "reports ERROR_SHORT_FRAME (a packet ended before its frame was full)"),
         ("slow", "S2MM (results) was stuck"),
     ],
 )
-def test_a_fault_of_one_frame_is_survived_and_named(folder: Path, name: str, words: str, interrupts: bool) -> None:
-    with toy_board(Fault(name, 3), interrupts=interrupts), opened(folder) as engine:
-        assert all(right(run(engine, frames(12)), frames(12)))
+def test_a_fault_of_one_frame_is_survived_and_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str, interrupts: bool
+) -> None:
+    clock = Clock(monkeypatch)
+    fault = Fault(name, 3, 60.0 if name == "slow" else None)
+    with toy_board(fault, interrupts=interrupts) as board, opened(folder) as engine:
+        with clock.jumping(stuck(board, engine, name, 3)) if name in UNNOTICED else nullcontext():
+            assert all(right(run(engine, frames(12)), frames(12)))
         info = engine.info()
         assert (info["recoveries"], info["lost"]) == (1, 0)
         assert words in info["last_fault"]
 
 
 @pytest.mark.parametrize("name", ["stuck_mm2s", "stuck_s2mm", "early_done", "error_bits"])
-def test_with_one_attempt_the_frame_is_lost_and_the_others_are_right(folder: Path, name: str) -> None:
-    with toy_board(Fault(name, 3)), opened(folder, attempts=1) as engine:
-        outcomes = run(engine, frames(12))
+def test_with_one_attempt_the_frame_is_lost_and_the_others_are_right(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    clock = Clock(monkeypatch)
+    with toy_board(Fault(name, 3)) as board, opened(folder, attempts=1) as engine:
+        with clock.jumping(stuck(board, engine, name, 3)) if name in UNNOTICED else nullcontext():
+            outcomes = run(engine, frames(12))
         good = right(outcomes, frames(12))
         lost = good.index(False)
         assert good.count(True) == 11 and isinstance(outcomes[lost], LostFrameError)
@@ -49,9 +66,15 @@ def test_with_one_attempt_the_frame_is_lost_and_the_others_are_right(folder: Pat
         assert all(right(run(engine, frames(5, seed=9)), frames(5, seed=9)))
 
 
-def test_a_lost_frame_does_not_leave_results_behind_for_the_next_infer(folder: Path) -> None:
-    with toy_board(Fault("stuck_s2mm", 1)), opened(folder, attempts=1) as engine:
-        with pytest.raises(LostFrameError, match=r"S2MM \(results\)"):
+def test_a_lost_frame_does_not_leave_results_behind_for_the_next_infer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with toy_board(Fault("stuck_s2mm", 1)) as board, opened(folder, attempts=1) as engine:
+        with (
+            clock.jumping(stuck(board, engine, "stuck_s2mm", 1)),
+            pytest.raises(LostFrameError, match=r"S2MM \(results\)"),
+        ):
             engine.infer(frames(8))
         np.testing.assert_array_equal(engine.infer(frames(8, seed=5)), ToyEngine().infer(frames(8, seed=5)))
 
@@ -82,9 +105,10 @@ def test_error_bits_of_the_dma_are_spelled_out(
 @pytest.mark.parametrize(("channel", "lost"), [("send", 1), ("receive", 0)])
 def test_the_frame_that_failed_is_the_one_that_is_lost(folder: Path, channel: str, lost: int) -> None:
     """While one frame goes in the result of the one before it is still awaited."""
+    # Both are held up until the failure; sent again they have other numbers.
     with (
-        toy_board(frame_seconds=0.4, interval_seconds=0.2) as board,
-        opened(folder, depth=4, attempts=1, timeout=10.0) as engine,
+        toy_board(Fault("stuck_mm2s", 1), Fault("stuck_s2mm", 0)) as board,
+        opened(folder, depth=4, attempts=1) as engine,
     ):
         submit(engine, frames(3))
         wait_until(lambda: board.dma.send.started == 2)
@@ -106,17 +130,76 @@ def test_a_reset_of_the_dma_by_somebody_else_between_frames_is_survived(folder: 
         assert engine.info()["recoveries"] == 1 and "halted" in engine.info()["last_fault"]
 
 
-def test_a_reset_of_the_shell_in_mid_frame_is_survived(folder: Path) -> None:
+def test_a_reset_of_the_shell_in_mid_frame_is_survived(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
     with (
-        toy_board(frame_seconds=0.1, interval_seconds=0.05) as board,
+        toy_board(frame_seconds=60.0, interval_seconds=0.05) as board,
         opened(folder) as engine,
     ):
         submit(engine, frames(1))
         wait_until(lambda: engine.info()["shell"]["frames_in"])
         with board.compute.lock:
             board.compute.write(shell.REG_CONTROL, shell.RESET_ALL)
+            board.compute.set_time(0.0, 0.0)
+        clock.jump()
         assert all(right([engine.collect()], frames(1)))
         assert "S2MM (results) was stuck" in engine.info()["last_fault"]
+
+
+# No faults: the thread was kept waiting after it had looked
+
+
+def test_a_result_that_came_while_the_thread_was_away_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, computing = Clock(monkeypatch), threading.Event()
+    infer, receive = ToyEngine.infer, BoardWorker._receive
+    looked: list[BoardWorker] = []
+
+    def late(self: ToyEngine, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:
+        computing.wait()
+        return infer(self, pictures)
+
+    with toy_board() as board, opened(folder) as engine:
+
+        def away(self: BoardWorker) -> bool:
+            received = receive(self)
+            if self._on_board and self._sending is None and not received:
+                looked.append(self)
+            # The first of these steps has found the frame to be in; by the third there is nothing but the deadline.
+            if len(looked) == 3 and not computing.is_set():
+                computing.set()
+                wait_until(lambda: board.dma.receive.done)
+                clock.jump()
+            return received
+
+        monkeypatch.setattr(BoardWorker, "_receive", away)
+        monkeypatch.setattr(ToyEngine, "infer", late)
+        submit(engine, frames(1))
+        result = engine.collect()
+        assert computing.is_set() and all(right([result], frames(1)))
+        assert engine.info()["recoveries"] == 0, engine.info()["last_fault"]
+
+
+def test_a_reset_that_ended_while_the_thread_was_away_is_no_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, hardware)
+    resetting: list[int] = []
+    with toy_board() as board:
+        engine = opened(folder)
+        read = board.dma.read
+
+        def away(offset: int) -> Any:
+            value = read(offset)
+            if offset == 0 and value & 0x4:
+                resetting.append(value)
+                clock.jump()
+            return value
+
+        monkeypatch.setattr(board.dma, "read", away)
+        engine.close()
+        assert len(resetting) == 1 and engine.info()["last_fault"] == ""
 
 
 # Faults that no reset cures
