@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,11 +179,20 @@ def test_ctrl_c_ends_it_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.M
     folder = shutil.copytree(small.accelerator(), tmp_path / "accelerator")
     before = (folder / "accelerator.json").read_bytes()
     asked = in_numbers(monkeypatch)
-    waiting = yosys.count
+    waiting, stopped, shut = yosys.count, list[bool](), threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        """Says when nothing new is begun any more."""
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            shut.set()
+            super().shutdown(wait=wait)
 
     def count(sources: list[Path], top: str, folder: Path, *, stop: threading.Event, **more: object) -> yosys.Counts:
         if len(asked) > 2:
-            assert stop.wait(60)
+            stopped.append(stop.wait(60) and shut.wait(60))
+            raise yosys.CountError("it was stopped")
         return waiting(sources, top, folder, **more)  # type: ignore[arg-type]
 
     def interrupt(text: str, share: float) -> None:
@@ -190,9 +200,10 @@ def test_ctrl_c_ends_it_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.M
             raise KeyboardInterrupt
 
     monkeypatch.setattr(yosys, "count", count)
+    monkeypatch.setattr(counting, "ThreadPoolExecutor", Pool)
     with pytest.raises(KeyboardInterrupt):
         counting.synthesize(folder, interrupt)
-    assert len(asked) < 8
+    assert all(stopped) and len(asked) + len(stopped) < 8
     assert not (folder / "synthesis.json").exists() and (folder / "accelerator.json").read_bytes() == before
 
 

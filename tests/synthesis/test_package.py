@@ -376,7 +376,7 @@ def wait_for_end(pid: int) -> None:
         try:
             if state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
                 return
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return
         time.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
