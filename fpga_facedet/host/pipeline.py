@@ -20,6 +20,7 @@ from fpga_facedet.host.sources import Frame, Source, Warn, log_warning
 from fpga_facedet.host.watchdog import Activity, StalledError
 from fpga_facedet.letterbox import Letterbox
 from fpga_facedet.native import library
+from fpga_facedet.waiting import wait_awake
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -185,9 +186,7 @@ class Pipeline:
     def _wait(self) -> None:
         """Wait for all stages to leave: for ever while the run goes on, not for long once it is stopped."""
         with self._left:
-            # A signal that comes just before the main thread falls asleep is handled only when it wakes.
-            while not self._left.wait_for(lambda: not self._running or self._stopping.is_set(), 1.0):
-                pass
+            wait_awake(self._left, lambda: not self._running or self._stopping.is_set())
             if not self._left.wait_for(lambda: not self._running, DRAIN_SECONDS):
                 if self._running & {"preprocess", "inference"}:
                     self._give_up_engine()

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fpga_facedet.engines.protocol import Engine
 from fpga_facedet.host.watchdog import OPENING, StalledError
+from fpga_facedet.waiting import wait_awake
 
 CLOSE_SECONDS = 5.0
 """How long an engine may take to close; then it is left behind."""
@@ -54,7 +55,7 @@ class Opening(Generic[D]):
         threading.Thread(target=self._work, name="facedet-open", daemon=True).start()
         try:
             with self._changed:
-                in_time = self._changed.wait_for(lambda: self._over or self._stopped, seconds)
+                in_time = wait_awake(self._changed, lambda: self._over or self._stopped, seconds)
         finally:
             # Also where a second signal breaks the wait off.
             opened = self._take()

@@ -6,13 +6,15 @@ import os
 import selectors
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 from fpga_facedet.errors import InternalError, UserError
 from fpga_facedet.stream.protocol import end_line, error_line
-from fpga_facedet.stream.watchers import Log, Watcher
+from fpga_facedet.stream.watchers import TURN_LINES, Log, Watcher
+from fpga_facedet.waiting import wait_awake
 
 QUEUE_LINES = 64
 """Lines kept for watchers that are behind."""
@@ -93,7 +95,7 @@ class StreamServer:
         """
         with self._changed:
             while not self._over():
-                self._changed.wait_for(lambda: len(self._watchers) >= count or self._over())
+                wait_awake(self._changed, lambda: len(self._watchers) >= count or self._over())
                 # Watchers started together connect a moment apart; each of them should see the first frame.
                 present = set(self._watchers)
                 if not self._changed.wait_for(lambda: self._watchers != present or self._over(), settle):  # noqa: B023
@@ -181,7 +183,7 @@ class StreamServer:
         try:
             over = False
             while not over:
-                # Before the round: however late this thread comes, it sends once more what there is.
+                # Before the round: however late this thread comes, it sends once more what the sockets take.
                 over = self._finished()
                 for key, events in self._selector.select(0.0 if over else 0.2):
                     if key.fileobj is self._listener:
@@ -190,7 +192,7 @@ class StreamServer:
                         self._ear.recv(4096)
                     elif events & selectors.EVENT_READ:
                         self._receive(key.data)
-                self._attend_all()
+                self._attend_all(sys.maxsize if over else TURN_LINES)
                 if count != self.watchers:
                     count = self.watchers
                     self._on_change(count)
@@ -253,13 +255,13 @@ class StreamServer:
         self._watchers.discard(watcher)
         self._leaving.append(watcher)
 
-    def _attend_all(self) -> None:
-        """Send to all, and close those who stalled, came late or have gone."""
+    def _attend_all(self, turn: int) -> None:
+        """Send to all, `turn` lines at most to each, and close those who stalled, came late or have gone."""
         now = time.monotonic()
         with self._changed:
             for watcher in list(self._watchers):
                 try:
-                    watcher.send()
+                    watcher.send(turn)
                 except OSError:
                     self._drop(watcher)
                     continue

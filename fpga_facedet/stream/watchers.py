@@ -68,9 +68,9 @@ class Watcher:
         """Whether there is anything to send."""
         return bool(self.current) or self.next < self.log.end or self.noticed < self.log.notices
 
-    def send(self) -> None:
-        """Send what the socket takes without waiting, a turn at most; raises OSError where the connection is gone."""
-        last = self.next + TURN_LINES
+    def send(self, turn: int = TURN_LINES) -> None:
+        """Send what the socket takes without waiting, `turn` lines at most; OSError where the connection is gone."""
+        last = self.next + turn
         with contextlib.suppress(BlockingIOError):
             while self.waiting and self.next < last:
                 if not self.current:

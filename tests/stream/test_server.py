@@ -127,8 +127,8 @@ def test_a_late_close_still_sends_what_it_can(start, monkeypatch):
     clock = SimpleNamespace(late=0.0, sleep=time.sleep)
     clock.monotonic = lambda: time.monotonic() + clock.late
 
-    def attend_and_sleep():
-        attend()
+    def attend_and_sleep(turn):
+        attend(turn)
         asleep.set()
         assert awake.wait(30)
 
@@ -139,9 +139,12 @@ def test_a_late_close_still_sends_what_it_can(start, monkeypatch):
     monkeypatch.setattr(server_module, "time", clock)
     monkeypatch.setattr(server, "_attend_all", attend_and_sleep)
     assert asleep.wait(30)
+    for seq in range(QUEUE_LINES):
+        server.publish(line(seq))
     monkeypatch.setattr(server, "_ring", ring_late)
     server.close("stopped", within=1.0)
-    assert watcher.done()[-1] == {"type": "end", "frames": 0, "reason": "stopped"}
+    messages = watcher.done()
+    assert seqs(messages) == list(range(QUEUE_LINES)) and messages[-1]["reason"] == "stopped"
 
 
 @pytest.mark.parametrize(("limit", "value"), [("REPLAY_LINES", 100), ("REPLAY_BYTES", 100 * len(line(100)))])
