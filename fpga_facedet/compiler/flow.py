@@ -189,20 +189,19 @@ def build(
     Args:
         request: what to fold for; `folding.DEFAULT_FPS` frames a second, or the best that fits, where None.
         from_step: resume here, from the graph that an earlier build in `out` saved.
-        to_step: stop behind this step; the manifest then has no hardware part and is not written.
+        to_step: stop behind this step, in a folder without an accelerator; the manifest then has no hardware part and
+            is not written.
         layers: the style of each layer; SystemVerilog for all where None.
 
     Writes `steps/*.onnx` and, once all of them are whole, `golden.onnx`, `rtl/`, `hls/` where a layer is HLS,
-    `accelerator.json`, `search.json`, `report.html` and `report.json`; a build that fails or stops early leaves those
-    of an earlier one. Raises UserError for a bad model, an unknown step, a missing earlier result, a request that
+    `accelerator.json`, `search.json`, `report.html` and `report.json`; a build that fails leaves an earlier one as it
+    was, its steps too. Raises UserError for a bad model, an unknown step, a missing earlier result, a request that
     cannot be met, layers that have no HLS form or are too large in it, a folder that another build is writing, and an
-    early stop beside an accelerator of other choices; InternalError where a step changes a single output.
+    early stop where an accelerator stands; InternalError where a step changes a single output.
     """
     start, end = _span(from_step, to_step)
     layers = layers or Styles.rtl()
     context = _Build(Path(model), board, Path(out), request or Request(), layers, manifest_of_model(model))
-    if end < len(STEPS) - 1:
-        _check_early_stop(context, STEPS[end])
     if layers.wants_hls_alone:
         _check_bits(context.model)
     return _make(context, start, end, progress)
@@ -245,12 +244,19 @@ def saved_graph(folder: str | Path, step: str) -> "ModelWrapper":
 
 
 def _make(context: _Build, start: int, end: int, progress: Progress) -> Manifest:
+    whole = end == len(STEPS) - 1
     with _alone(context.out), _explaining(context.out), finn_session():
+        if not whole and (context.out / FILE_NAME).is_file():
+            raise UserError(
+                f"{context.out} holds an accelerator, which would lose the steps that it was made by; stop at "
+                f"'{STEPS[end]}' in another folder."
+            )
         with _apart(context) as work:
             graph = _run(context, work, start, end, progress)
-        if end < len(STEPS) - 1:
-            return context.manifest
-        manifest = _finish(context, graph)
+            manifest = _finish(context, work, graph) if whole else context.manifest
+        if not whole:
+            return manifest
+        results.put_in_place(context.fresh, context.out)
     progress("Done", 1.0)
     return manifest
 
@@ -330,18 +336,17 @@ def _run(context: _Build, work: _Build, start: int, end: int, progress: Progress
     return graph
 
 
-def _finish(context: _Build, graph: "ModelWrapper") -> Manifest:
-    """Write the results whole, then put them in the place of an earlier build's; return the manifest."""
-    shutil.copyfile(context.saved("golden"), context.fresh / layout.GOLDEN)
+def _finish(context: _Build, work: _Build, graph: "ModelWrapper") -> Manifest:
+    """Write the results beside the steps, whole; return the manifest."""
+    shutil.copyfile(work.saved("golden"), work.fresh / layout.GOLDEN)
     # A folding that came from elsewhere has no findings of the search.
     with contextlib.suppress(FileNotFoundError):
-        shutil.copyfile(context.found, context.fresh / SEARCH_FILE)
+        shutil.copyfile(work.found, work.fresh / SEARCH_FILE)
     manifest = report.describe(context.manifest, graph, context.board, context.segments(graph))
-    manifest = replace(manifest, files=manifest.files | layout.digests(context.fresh))
-    manifest = results.with_what_still_holds(manifest, context.out, context.fresh)
-    report.write(manifest, context.board, context.fresh)
-    manifest.save(context.fresh / FILE_NAME)
-    results.put_in_place(context.fresh, context.out)
+    manifest = replace(manifest, files=manifest.files | layout.digests(work.fresh))
+    manifest = results.with_what_still_holds(manifest, context.out, work.fresh)
+    report.write(manifest, context.board, work.fresh)
+    manifest.save(work.fresh / FILE_NAME)
     return manifest
 
 
@@ -395,18 +400,6 @@ def _span(from_step: str | None, to_step: str | None) -> tuple[int, int]:
     return start, end
 
 
-def _check_early_stop(context: _Build, step: str) -> None:
-    """Refuse to leave an accelerator that stands there the steps of another one."""
-    if not (context.out / FILE_NAME).is_file():
-        return
-    earlier, about = _read_about(context.out), _about(context)
-    differs = next((key for key in _DECIDED_BY if earlier.get(key) != about[key]), None)
-    if differs is None:
-        return
-    was = f"was made with {differs} {earlier[differs]!r}, not {about[differs]!r}" if earlier else "has lost its steps"
-    raise UserError(f"The accelerator in {context.out} {was}; give --to-step {step} another folder, it stays as it is.")
-
-
 def _resume(context: _Build, start: int) -> "ModelWrapper":
     """Return the graph that the step before `start` left, if the earlier build was one of the same things."""
     about = _about(context)
@@ -425,20 +418,14 @@ def _resume(context: _Build, start: int) -> "ModelWrapper":
 
 
 def _earlier(out: Path) -> dict[str, Any]:
-    """Return what the earlier build in `out` was made of; UserError where its steps do not say."""
-    earlier = _read_about(out)
-    if not earlier:
+    """Return what the earlier build in `out` was made of."""
+    try:
+        earlier = json.loads((out / "steps" / _ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = None
+    if not isinstance(earlier, dict):
         raise UserError(f"There is no earlier build in {out} to resume; build without --from-step.")
     return earlier
-
-
-def _read_about(out: Path) -> dict[str, Any]:
-    """Return what the steps in `out` say that they were made of, nothing where they do not."""
-    try:
-        about = json.loads((out / "steps" / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
 
 
 def _load(context: _Build, step: str) -> "ModelWrapper":

@@ -18,7 +18,7 @@ _RESULTS = (
     *(layout.RTL, layout.HLS, layout.GOLDEN, SEARCH_FILE, *_FOUND_OUT),
     *(report.JSON_FILE, report.HTML_FILE, FILE_NAME),
 )
-"""All of it, the manifest last; the C++ only where a layer is HLS."""
+"""What a finished build leaves, the manifest last; the C++ only where a layer is HLS."""
 
 
 def with_what_still_holds(manifest: Manifest, out: Path, fresh: Path) -> Manifest:
