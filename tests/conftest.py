@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,7 +31,7 @@ SMALL_SPEC: dict[str, Any] = {
 """A detector of 64x96 pixels that trains in seconds, for rooms that need only some detector."""
 
 # A processor that others use is no failure of an example.
-settings.register_profile("busy", deadline=None)
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
 # A shell starts what runs in its background with Ctrl-C ignored, and every child would inherit that.

@@ -110,7 +110,7 @@ large = st.one_of(small, st.integers(1, 400))
 
 
 @given(large, large, small, small, st.sampled_from(["bgr", "yuyv", "grey"]), st.integers(0, 255), st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_all_ways_write_the_same_bytes(
     width: int, height: int, input_width: int, input_height: int, pixels: str, fill: int, data: st.DataObject
 ) -> None:

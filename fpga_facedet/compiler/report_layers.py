@@ -172,8 +172,10 @@ def _sum(layers: Sequence[LayerInfo]) -> dict[str, float]:
 def fifo_table(manifest: Manifest, sizing: FifoSizing | None) -> str:
     """Return the FIFOs, and the most beats that each held where a simulation has counted them."""
     rows = []
+    names = {layer.name: layer.name_in_sources for layer in manifest.layers}
     for fifo in manifest.fifos:
-        name, before = web.breakable(fifo.name), f'<td class="text">{html.escape(fifo.before)}</td>'
+        before = f'<td class="text">{html.escape(names.get(fifo.before, fifo.before))}</td>'
+        name = web.breakable(fifo.name)
         seen = sizing.fifos.get(fifo.name) if sizing else None
         if sizing is None:
             held: tuple[str, ...] = ()

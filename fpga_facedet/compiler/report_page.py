@@ -159,13 +159,15 @@ def _chip_table(manifest: Manifest, board: Board, search: Search | None) -> str:
     for name, title in UNITS.items():
         known = [figure for figure in manifest.figures if figure.name == name]
         whole, budget = getattr(board, name), _budget(search)[name]
+        allowed = f"{_number(100 * budget)}%"
         for figure in sorted(known, key=lambda each: _rank(each.evidence)):
             share = figure.value / whole
             bar = web.bar(share, share > budget, (budget,))
-            said = f'<td class="text">{budget:.0%}{", exceeded" if share > budget else ""}</td>'
+            said = f'<td class="text">{allowed}{", exceeded" if share > budget else ""}</td>'
             rows.append((title, f"{share:.0%}", bar, _number(figure.value), f"{whole:,}", figure.evidence, said))
         if not any(_rank(figure.evidence) >= EVIDENCE.index("synthesized") for figure in known):
-            rows.append((title, "", "", NOT_MEASURED, f"{whole:,}", f"<code>{_synthesize(manifest)}</code>", ""))
+            command, said = f"<code>{_synthesize(manifest)}</code>", f'<td class="text">{allowed}</td>'
+            rows.append((title, "", "", NOT_MEASURED, f"{whole:,}", command, said))
     return web.table(("resource", "share", "", "used", "of", "evidence", web.left("budget")), rows, dense=True)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fpga_facedet.errors import UserError
 from fpga_facedet.software_board.dma import Misuse
-from fpga_facedet.software_board.faults import FAULTS, Fault
+from fpga_facedet.software_board.faults import FAULTS, SILENT, Fault
 from fpga_facedet.software_board.golden import golden_compute
 from fpga_facedet.software_board.overlay import prepare_overlay
 from fpga_facedet.software_board.simulated import shell_compute
@@ -21,7 +21,7 @@ from fpga_facedet.software_board.simulated import shell_compute
 if TYPE_CHECKING:
     from fpga_facedet.software_board.device import SoftwareBoard
 
-__all__ = ["FAULTS", "Fault", "Misuse", "SoftwareBoard", "golden_compute", "prepare_overlay", "shell_compute"]
+__all__ = ["FAULTS", "SILENT", "Fault", "Misuse", "SoftwareBoard", "golden_compute", "prepare_overlay", "shell_compute"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,10 @@ FAULTS = {
 OF_REGISTERS = frozenset(name for name in FAULTS if name.startswith("wrong_"))
 
 
+SILENT = frozenset({"stuck_mm2s", "stuck_s2mm", "slow"})
+"""Those that no interrupt, status or register tells of: no result comes in time, and that is all."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One fault: its name out of FAULTS, the number of its frame (from 0, since the board was made; None is every

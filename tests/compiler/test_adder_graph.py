@@ -60,7 +60,7 @@ def test_special_matrices(case: str, limits: tuple[int, int]) -> None:
     check(np.array(SPECIAL[case]), limits)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     weights=arrays.arrays(
         np.int64,

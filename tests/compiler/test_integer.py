@@ -205,7 +205,7 @@ def threshold_somehow(draw: st.DrawFn, rng: np.random.Generator, chain: Chain, r
     return max(abs(bias), levels + bias)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(chains())
 def test_equals_qonnx_for_any_small_network(case: tuple[Chain, np.random.Generator]) -> None:
     equal_to_qonnx(*case)

@@ -31,7 +31,7 @@ def by_definition(thresholds: np.ndarray, accumulators: np.ndarray) -> np.ndarra
     return np.count_nonzero(accumulators[:, :, None] >= thresholds[:, None, :].astype(np.float64), axis=2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     bits=st.sampled_from([1, 2, 3, 4, 5]),
@@ -54,7 +54,7 @@ def test_a_fit_equals_the_definition_on_every_integer(seed: int, bits: int, step
         np.testing.assert_array_equal(affine.evaluate(accumulators, stairs.levels), expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), levels=st.sampled_from([1, 2, 3, 7, 15]))
 def test_arbitrary_thresholds_fit_exactly_or_not_at_all(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)

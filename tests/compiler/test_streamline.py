@@ -37,7 +37,7 @@ def test_takes_uint8_pixels_and_gives_int8_cells(pair: tuple[ModelWrapper, Model
     assert (graph.get_tensor_shape(last), graph.get_tensor_datatype(last).name) == ([1, 4, 8, 12], "INT8")
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255), span=st.integers(1, 256))
 def test_equals_the_export_on_any_picture(
     pair: tuple[ModelWrapper, ModelWrapper], seed: int, low: int, span: int

@@ -22,12 +22,10 @@ from fpga_facedet.engines.protocol import EngineStopped
 from fpga_facedet.errors import FacedetError
 from fpga_facedet.manifest import Manifest
 from fpga_facedet.simulation.shell import SimulatedShell
-from fpga_facedet.software_board import Fault, SoftwareBoard, shell_compute
+from fpga_facedet.software_board import SILENT, Fault, SoftwareBoard, shell_compute
 
-NOTICED = ("stuck_mm2s", "stuck_s2mm", "slow")
-"""Faults that the engine notices by its timeout alone."""
 TIMEOUT, PATIENCE = 2.5, 60.0
-"""Seconds after which a channel counts as stuck, with those faults and without."""
+"""Seconds after which a channel counts as stuck, with silent faults and without."""
 SLOW_SECONDS = 6.0
 """How late a result comes that the engine is not to wait for."""
 
@@ -71,7 +69,7 @@ def main(overlay: str, simulator: str, memories: str, frames: str, wanted: str, 
             chosen = () if name == "none" else (Fault(name, int(frame), value),)
             compute = shell_compute(SimulatedShell(Path(simulator), Path(memories)), Manifest.load(overlay))
             with SoftwareBoard(compute.manifest, compute, faults=chosen, interrupts=interrupts) as board:
-                engine = open_board_engine(overlay, timeout=TIMEOUT if name in NOTICED else PATIENCE)
+                engine = open_board_engine(overlay, timeout=TIMEOUT if name in SILENT else PATIENCE)
                 found = outcomes(engine, pixels, results)
                 info = engine.info()
                 told.append(

@@ -16,13 +16,10 @@ from fpga_facedet.engines import hardware
 from fpga_facedet.engines.board import BoardGoneError
 from fpga_facedet.engines.board_worker import RECOVERIES, BoardWorker
 from fpga_facedet.engines.protocol import LostFrameError
-from fpga_facedet.software_board import Fault
+from fpga_facedet.software_board import SILENT, Fault
 
 from .on_board import WAITING, Clock, opened, right, run, run_out, stuck, submit, toy_board, wait_until
 from .toy import ToyEngine, frames
-
-UNNOTICED = ("stuck_mm2s", "stuck_s2mm", "slow")
-"""Faults of which only the time tells that there is one."""
 
 # Faults that a reset cures
 
@@ -44,7 +41,7 @@ def test_a_fault_of_one_frame_is_survived_and_named(
     clock = Clock(monkeypatch)
     fault = Fault(name, 3, 60.0 if name == "slow" else None)
     with toy_board(fault, interrupts=interrupts) as board, opened(folder) as engine:
-        with clock.jumping(stuck(board, engine, name, 3)) if name in UNNOTICED else nullcontext():
+        with clock.jumping(stuck(board, engine, name, 3)) if name in SILENT else nullcontext():
             assert all(right(run(engine, frames(12)), frames(12)))
         info = engine.info()
         assert (info["recoveries"], info["lost"]) == (1, 0)
@@ -57,7 +54,7 @@ def test_with_one_attempt_the_frame_is_lost_and_the_others_are_right(
 ) -> None:
     clock = Clock(monkeypatch)
     with toy_board(Fault(name, 3)) as board, opened(folder, attempts=1) as engine:
-        with clock.jumping(stuck(board, engine, name, 3)) if name in UNNOTICED else nullcontext():
+        with clock.jumping(stuck(board, engine, name, 3)) if name in SILENT else nullcontext():
             outcomes = run(engine, frames(12))
         good = right(outcomes, frames(12))
         lost = good.index(False)

@@ -38,7 +38,7 @@ def exactly(output, head, threshold):
 
 
 @given(outputs, thresholds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_boxes_and_scores_are_the_formula_exactly(output, threshold):
     found = decode(output, HEAD, threshold)
     boxes, scores = exactly(output, HEAD, threshold)
@@ -58,7 +58,7 @@ def test_the_formula_is_exact_on_the_whole_grid_of_416(rng):
 
 
 @given(outputs, thresholds, thresholds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_higher_threshold_takes_from_the_lower_ones_faces(output, one, other):
     low, high = sorted((one, other))
     loose, strict = decode(output, HEAD, low), decode(output, HEAD, high)
@@ -68,7 +68,7 @@ def test_a_higher_threshold_takes_from_the_lower_ones_faces(output, one, other):
 
 
 @given(outputs, st.permutations(range(len(HEAD.anchors))), thresholds)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_order_of_the_anchors_does_not_matter(output, order, threshold):
     turned = output.reshape(HEAD.grid_height, HEAD.grid_width, -1, 6)[:, :, list(order)].reshape(output.shape)
     head = replace(HEAD, anchors=tuple(HEAD.anchors[a] for a in order))
@@ -80,7 +80,7 @@ def test_the_order_of_the_anchors_does_not_matter(output, order, threshold):
 
 
 @given(outputs)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_the_integers_can_be_read_back_from_the_boxes(output):
     found = decode(output, HEAD, 0.0)
     q = output.reshape(-1, 6).astype(np.float64)
@@ -158,7 +158,7 @@ overlaps = st.one_of(st.floats(0, 1, width=32), st.sampled_from([0.0, 0.45, 0.5,
 
 
 @given(st.one_of(outputs, few_values), thresholds, overlaps, frame_sides, frame_sides)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_native_and_numpy_find_the_same_faces(output, threshold, iou, width, height):
     same_faces(output, MANIFEST, Letterbox.fit(width, height, 96, 64), threshold, iou)
 

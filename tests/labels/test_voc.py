@@ -30,7 +30,7 @@ def put(root: Path, stem: str, objects: list, picture: str | None = None) -> Pat
 CORNER, SIDE = st.integers(0, 2000), st.integers(1, 500)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(CORNER, CORNER, SIDE, SIDE, st.booleans()), max_size=5))
 def test_boxes_come_back_as_written(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     root = tmp_path_factory.mktemp("voc")

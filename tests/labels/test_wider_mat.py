@@ -40,7 +40,7 @@ def write(path: Path, events: dict[str, dict[str, list]], compressed: bool = Fal
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.lists(ROW, min_size=1, max_size=3), min_size=1, max_size=3))
 def test_boxes_come_back_as_written(tmp_path_factory: pytest.TempPathFactory, pictures: list) -> None:
     path = tmp_path_factory.mktemp("wider") / "wider_face_train.mat"

@@ -12,7 +12,7 @@ SIDE = st.integers(1, 4000)
 ROW = st.tuples(SIDE, SIDE, SIDE, SIDE, st.sampled_from([0, 1]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.lists(ROW, max_size=4), min_size=1, max_size=5), st.booleans())
 def test_both_forms_come_back_as_written(
     tmp_path_factory: pytest.TempPathFactory, pictures: list, official: bool

@@ -22,7 +22,7 @@ def put(root: Path, pictures: str, labels: str, name: str, lines: list[str] | No
 CORNERS = st.tuples(*[st.integers(0, limit - 2) for limit in (WIDTH, HEIGHT)], st.floats(0, 1), st.floats(0, 1))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(CORNERS, max_size=5))
 def test_boxes_come_back_in_pixels(tmp_path_factory: pytest.TempPathFactory, corners: list) -> None:
     root = tmp_path_factory.mktemp("yolo")

@@ -138,7 +138,7 @@ def units(choose: draw.DrawFn) -> Unit:
 
 
 @pytest.mark.long
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(unit=units(), seed=draw.integers(0, 99))
 def test_drawn_units_equal_numpy(tmp_path_factory: pytest.TempPathFactory, unit: Unit, seed: int) -> None:
     unit.check(tmp_path_factory.mktemp("unit"), seed)

@@ -164,9 +164,7 @@ def test_a_reset_ends_filling(rng: np.random.Generator) -> None:
         assert errors(process) == shell.ERROR_SHORT_FRAME
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
     events=st.lists(
         st.tuples(

@@ -35,7 +35,7 @@ def iterations_of_a_window(height: int, width: int, kernel: int, stride: int, fo
     return count
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(some.integers(1, 9), some.integers(1, 9), some.integers(1, 4), some.integers(1, 3), some.integers(1, 3))
 def test_a_sliding_window_step_by_step(height: int, width: int, kernel: int, stride: int, folds: int) -> None:
     kernel = min(kernel, height, width)

@@ -36,7 +36,7 @@ def test_equals_an_eight_bit_head_for_every_sum() -> None:
     assert_equal_everywhere(found, stairs)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(-12, 13), min_size=1, max_size=4), st.integers(-4, 0))
 def test_finds_the_smallest_shift_of_all(steps: list[int], least: int) -> None:
     low, high = -12, 12
