@@ -212,8 +212,13 @@ class Hardware:
         return True
 
     def take_errors(self) -> str:
-        """Return the shell's errors in words, empty without any, and clear them."""
+        """Return the shell's errors in words, empty without any, and clear them.
+
+        HardwareFaultError where the register reads all ones, as one does whose power has just been cut.
+        """
         errors = self._read(shell.REG_ERRORS)
+        if errors == _ALL_ONES:
+            raise HardwareFaultError("The overlay's shell: ERRORS reads 0xffffffff, nothing answers there")
         if errors:
             self._detector.write(shell.REG_ERRORS, errors)
         return _spell(errors, _ERROR_BITS)

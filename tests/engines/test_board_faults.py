@@ -202,6 +202,19 @@ def test_a_reset_that_ended_while_the_thread_was_away_is_no_fault(
 # Faults that no reset cures
 
 
+def test_errors_that_read_all_ones_are_a_shell_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the power is cut between two looks; no shell has all of them."""
+    with toy_board() as board, opened(folder) as engine:
+        read = board.compute.read
+        monkeypatch.setattr(
+            board.compute, "read", lambda offset: 0xFFFFFFFF if offset == shell.REG_ERRORS else read(offset)
+        )
+        with pytest.raises(BoardGoneError, match="ERRORS reads 0xffffffff, nothing answers there"):
+            engine.infer(frames(2))
+        assert "nothing answers there" in engine.info()["last_fault"]
+        monkeypatch.undo()  # for the board to be put away
+
+
 @pytest.mark.parametrize("name", ["stuck_mm2s", "stuck_s2mm", "early_done", "error_bits"])
 def test_a_fault_that_stays_ends_the_engine_after_a_few_resets(folder: Path, name: str) -> None:
     with toy_board(Fault(name)), opened(folder, timeout=0.1) as engine:
